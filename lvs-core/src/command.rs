@@ -1,0 +1,425 @@
+//! Commands: everything an operator can change, as data.
+//!
+//! A front end (the rules file, a control socket, an embedding program) builds a [`Command`] and gives it
+//! to [`Director::apply`](crate::director::Director::apply). The semantics are those of `ipvsadm`: `Edit…`
+//! sets everything, what is not given becomes the default (rule L6).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::addr::{Family, Granularity, MacAddr, Prefix};
+use crate::flow::{Endpoint, Protocol};
+use crate::ids::{FwMark, L4Port, PortId};
+use crate::time::Duration;
+
+/// What names a virtual service.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ServiceKey {
+    /// By protocol, address and port (`-t`, `-u`, `--sctp-service`); port 0 is every port.
+    Address {
+        /// TCP, UDP or SCTP.
+        protocol: Protocol,
+        /// VIP and port.
+        virt: Endpoint,
+    },
+    /// By firewall mark (`-f`, with `-6` for IPv6).
+    Mark {
+        /// The mark, not 0.
+        mark: FwMark,
+        /// The family of the packets it takes.
+        family: Family,
+    },
+}
+
+impl ServiceKey {
+    /// The address family of the service.
+    pub const fn family(&self) -> Family {
+        match self {
+            ServiceKey::Address { virt, .. } => Family::of(virt.addr),
+            ServiceKey::Mark { family, .. } => *family,
+        }
+    }
+
+    /// The service's port; 0 for a mark.
+    pub const fn port(&self) -> L4Port {
+        match self {
+            ServiceKey::Address { virt, .. } => virt.port,
+            ServiceKey::Mark { .. } => L4Port::ANY,
+        }
+    }
+
+    /// The mark; 0 for an address.
+    pub const fn mark(&self) -> FwMark {
+        match self {
+            ServiceKey::Address { .. } => FwMark::NONE,
+            ServiceKey::Mark { mark, .. } => *mark,
+        }
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServiceKey::Address { protocol, virt } => write!(f, "{protocol} {virt}"),
+            ServiceKey::Mark { mark, family: Family::V4 } => write!(f, "FWM {}", mark.0),
+            ServiceKey::Mark { mark, family: Family::V6 } => write!(f, "FWM {} IPv6", mark.0),
+        }
+    }
+}
+
+/// Persistence of a service (`-p`, `-M`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Persistence {
+    /// How long a template lives after the client's last new connection.
+    pub timeout: Duration,
+    /// Which clients go together.
+    pub granularity: Granularity,
+}
+
+/// The timeout of `-p` without a value: 360 s (rule R11).
+pub const PERSISTENCE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(360);
+
+/// Flags of the schedulers sh and mh (`-b`); others ignore them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SchedulerFlags {
+    /// Flag 1: `sh-fallback`, `mh-fallback`.
+    pub flag_1: bool,
+    /// Flag 2: `sh-port`, `mh-port`.
+    pub flag_2: bool,
+    /// Flag 3, which no scheduler uses.
+    pub flag_3: bool,
+}
+
+/// A virtual service (`-A`, `-E`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServiceSpec {
+    /// What names it.
+    pub key: ServiceKey,
+    /// The scheduler's name, one of [`SCHEDULERS`](crate::sched::SCHEDULERS) or registered by the
+    /// embedding program.
+    pub scheduler: Box<str>,
+    /// `-b`.
+    pub flags: SchedulerFlags,
+    /// `-p`; `None` for a service without persistence.
+    pub persistence: Option<Persistence>,
+    /// The granularity as given with `-M`; kept for listings also where `-p` is absent (rule R12).
+    pub granularity: Granularity,
+    /// `-o`, one-packet scheduling.
+    pub one_packet: bool,
+}
+
+impl ServiceSpec {
+    /// A service as `ipvsadm -A` makes it when only its name is given: wlc, no persistence.
+    pub fn new(key: ServiceKey) -> ServiceSpec {
+        ServiceSpec {
+            key,
+            scheduler: "wlc".into(),
+            flags: SchedulerFlags::default(),
+            persistence: None,
+            granularity: Granularity::single(key.family()),
+            one_packet: false,
+        }
+    }
+}
+
+/// How packets reach a real server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ForwardingMethod {
+    /// `-m`: the destination address is rewritten, answers come back through the director.
+    Masquerade,
+    /// `-i`: inside a tunnel.
+    Tunnel(Tunnel),
+    /// `-g`: only the destination MAC changes.
+    DirectRoute,
+}
+
+impl ForwardingMethod {
+    /// The word of the listings: `Masq`, `Tunnel`, `Route`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            ForwardingMethod::Masquerade => "Masq",
+            ForwardingMethod::Tunnel(_) => "Tunnel",
+            ForwardingMethod::DirectRoute => "Route",
+        }
+    }
+}
+
+/// The kind of tunnel (`--tun-type` and its options).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Tunnel {
+    /// IP in IP.
+    IpIp,
+    /// Generic UDP encapsulation to `port`.
+    Gue {
+        /// The real server's UDP port.
+        port: L4Port,
+        /// Which checksum the outer header carries.
+        checksum: TunnelChecksum,
+    },
+    /// GRE; remote checksum is refused for it.
+    Gre {
+        /// Which checksum the outer header carries.
+        checksum: TunnelChecksum,
+    },
+}
+
+/// `--tun-nocsum`, `--tun-csum`, `--tun-remcsum`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum TunnelChecksum {
+    /// None.
+    #[default]
+    None,
+    /// A checksum.
+    Checksum,
+    /// A remote checksum.
+    Remote,
+}
+
+/// A real server of one service (`-a`, `-e`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DestinationSpec {
+    /// Address and port. With DR and TUN an address service's port takes the place of this one
+    /// (rule L9).
+    pub addr: Endpoint,
+    /// `-g`, `-i` or `-m`.
+    pub method: ForwardingMethod,
+    /// `-w`; 0 quiesces.
+    pub weight: u32,
+    /// `-x`: connections at which the server counts as full; 0 is no limit.
+    pub upper_threshold: u32,
+    /// `-y`: connections below which it opens again; 0 is three quarters of the upper one.
+    pub lower_threshold: u32,
+}
+
+impl DestinationSpec {
+    /// A real server as `ipvsadm -a` makes it when only its address is given: DR, weight 1.
+    pub const fn new(addr: Endpoint) -> DestinationSpec {
+        DestinationSpec {
+            addr,
+            method: ForwardingMethod::DirectRoute,
+            weight: 1,
+            upper_threshold: 0,
+            lower_threshold: 0,
+        }
+    }
+}
+
+/// The three timeouts of `--set`; `None` keeps the present one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TimeoutsSpec {
+    /// TCP, established.
+    pub tcp: Option<Duration>,
+    /// TCP after FIN.
+    pub tcp_fin: Option<Duration>,
+    /// UDP.
+    pub udp: Option<Duration>,
+}
+
+/// A rule that marks packets, as `iptables -t mangle -A PREROUTING … -j MARK --set-mark` does. All rules
+/// are tried in order and the last that matches wins, because MARK does not end the walk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MarkRule {
+    /// The family it applies to (`iptables` or `ip6tables`).
+    pub family: Family,
+    /// `-s`: the client's address.
+    pub source: Option<Prefix>,
+    /// `-d`: the virtual address.
+    pub destination: Option<Prefix>,
+    /// `-p`; `None` is every protocol.
+    pub protocol: Option<Protocol>,
+    /// `--sport`: first and last port.
+    pub source_ports: Option<(L4Port, L4Port)>,
+    /// `--dport`: first and last port.
+    pub destination_ports: Option<(L4Port, L4Port)>,
+    /// `-i`: the port the packet came in by.
+    pub port: Option<PortId>,
+    /// The mark to set.
+    pub mark: FwMark,
+}
+
+/// One of the director's ports, as the outside world sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortSpec {
+    /// The port.
+    pub id: PortId,
+    /// Its Ethernet address.
+    pub mac: MacAddr,
+    /// The longest IP packet it carries, in bytes.
+    pub mtu: u32,
+    /// Its addresses, each with the length of its subnet. They become local, and their subnets routes.
+    /// The first of each family is the one it asks neighbours from.
+    pub addresses: Vec<Prefix>,
+}
+
+/// A route to real servers that are not on a port's own subnet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouteSpec {
+    /// The addresses it leads to; the longest prefix wins.
+    pub prefix: Prefix,
+    /// The port it leads out of.
+    pub port: PortId,
+    /// The gateway; `None` where the addresses are on the link.
+    pub via: Option<IpAddr>,
+}
+
+/// A `net.ipv4.vs.*` switch that the data path obeys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tunables {
+    /// Schedule anew a SYN that meets an ended connection (rule C5): 0 never, 1 in TIME_WAIT and CLOSE,
+    /// bit 2 also in FIN_WAIT.
+    pub conn_reuse_mode: u8,
+    /// Packets and connections of deleted servers end at once (rules L2, L3, C6).
+    pub expire_nodest_conn: bool,
+    /// Templates of quiesced servers are not used (rule R8).
+    pub expire_quiescent_template: bool,
+    /// Open a TCP connection for any packet but RST (rule P2).
+    pub sloppy_tcp: bool,
+    /// Send ICMP "too big" and copy DF into tunnels (rule F4).
+    pub pmtu_disc: bool,
+}
+
+impl Default for Tunables {
+    /// The kernel's defaults (rule A7).
+    fn default() -> Self {
+        Tunables {
+            conn_reuse_mode: 1,
+            expire_nodest_conn: false,
+            expire_quiescent_template: false,
+            sloppy_tcp: false,
+            pmtu_disc: true,
+        }
+    }
+}
+
+/// Pacing of the ICMP errors that the director originates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IcmpPacing {
+    /// Whether errors are paced at all.
+    pub enabled: bool,
+    /// Between two errors to one client once its burst is used up (`icmp_ratelimit`, 1 s).
+    pub interval: Duration,
+    /// Errors a second to all clients (`icmp_msgs_per_sec`, 1000).
+    pub per_second: u32,
+    /// Errors at once to all clients (`icmp_msgs_burst`, 50).
+    pub burst: u32,
+}
+
+impl Default for IcmpPacing {
+    fn default() -> Self {
+        let interval = Duration::from_secs(1);
+        IcmpPacing { enabled: true, interval, per_second: 1000, burst: 50 }
+    }
+}
+
+/// One change of the director's configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// `-A`.
+    AddService(ServiceSpec),
+    /// `-E`.
+    EditService(ServiceSpec),
+    /// `-D`. Connections stay (rule L4).
+    DeleteService(ServiceKey),
+    /// `-C`: all services. Connections, templates and timeouts stay (rule L7).
+    Clear,
+    /// `-a`.
+    AddDestination(ServiceKey, DestinationSpec),
+    /// `-e`.
+    EditDestination(ServiceKey, DestinationSpec),
+    /// `-d`. Connections stay (rule L1).
+    DeleteDestination(ServiceKey, Endpoint),
+    /// `-Z`: counters of one service, or of all and the totals.
+    Zero(Option<ServiceKey>),
+    /// `--set`.
+    SetTimeouts(TimeoutsSpec),
+    /// The switches of `net.ipv4.vs`.
+    SetTunables(Tunables),
+    /// Pacing of our own ICMP errors.
+    SetIcmpPacing(IcmpPacing),
+    /// Replaces all mark rules.
+    SetMarkRules(Vec<MarkRule>),
+    /// Adds a port or replaces what is known of it.
+    SetPort(PortSpec),
+    /// Replaces all routes but those of the ports' own subnets.
+    SetRoutes(Vec<RouteSpec>),
+    /// Makes an address local: packets to it are looked at (rule P10).
+    AddLocal {
+        /// The address.
+        addr: IpAddr,
+        /// Whether the director answers ARP or neighbour solicitations for it and announces it,
+        /// because the host does not.
+        answer: bool,
+    },
+    /// Takes an address of [`Command::AddLocal`] away again.
+    RemoveLocal(IpAddr),
+    /// A neighbour that needs no asking.
+    SetNeighbor {
+        /// The port it is behind.
+        port: PortId,
+        /// Its address.
+        addr: IpAddr,
+        /// Its Ethernet address.
+        mac: MacAddr,
+    },
+}
+
+/// Why a command was refused. Nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// `-A` of a service that is there.
+    ServiceExists,
+    /// `-E`, `-D`, `-Z` of a service that is not.
+    NoSuchService,
+    /// `-a`, `-e`, `-d` at a service that is not there.
+    ServiceNotDefined,
+    /// `-a` of a server that is there.
+    DestinationExists,
+    /// `-e`, `-d` of a server that is not.
+    NoSuchDestination,
+    /// No scheduler of that name.
+    NoSuchScheduler,
+    /// The lower threshold is above the upper one.
+    ThresholdRange,
+    /// A real server's address that is not unicast.
+    NotUnicast,
+    /// A real server of another family, which only tunnels allow.
+    OtherFamily,
+    /// A limit is reached; the field of [`Limits`](crate::limits::Limits).
+    Limit(&'static str),
+    /// A port, route or neighbour that names a port which was not set.
+    NoSuchPort(PortId),
+    /// A route or an address that cannot be.
+    BadAddress(IpAddr),
+}
+
+impl fmt::Display for ApplyError {
+    /// The kernel's and ipvsadm's own words where they have some (scenario `errors`).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ApplyError::ServiceExists => f.write_str("Service already exists"),
+            ApplyError::NoSuchService => f.write_str("No such service"),
+            ApplyError::ServiceNotDefined => f.write_str("Service not defined"),
+            ApplyError::DestinationExists => f.write_str("Destination already exists"),
+            ApplyError::NoSuchDestination => f.write_str("No such destination"),
+            ApplyError::NoSuchScheduler => f.write_str("Scheduler or persistence engine not found"),
+            ApplyError::ThresholdRange => f.write_str("Numerical result out of range"),
+            ApplyError::NotUnicast => f.write_str(
+                "Invalid operation.  Possibly wrong module version, address not unicast, ...",
+            ),
+            ApplyError::OtherFamily => {
+                f.write_str("Different address family is allowed only for tunneling servers")
+            }
+            ApplyError::Limit(name) => {
+                write!(f, "the limit {name} is reached; start with a larger one")
+            }
+            ApplyError::NoSuchPort(port) => write!(f, "port {} is not known", port.0),
+            ApplyError::BadAddress(addr) => write!(f, "{addr} cannot be used here"),
+        }
+    }
+}
+
+impl core::error::Error for ApplyError {}

@@ -1,0 +1,196 @@
+//! The key of a connection: protocol, client, virtual address.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::addr::Family;
+use crate::ids::L4Port;
+
+/// An IP protocol number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Protocol(pub u8);
+
+impl Protocol {
+    /// 0, which IPVS uses for the templates of firewall-mark services (listed as `IP`).
+    pub const IP: Protocol = Protocol(0);
+    /// ICMP for IPv4.
+    pub const ICMP: Protocol = Protocol(1);
+    /// TCP.
+    pub const TCP: Protocol = Protocol(6);
+    /// UDP.
+    pub const UDP: Protocol = Protocol(17);
+    /// ICMPv6.
+    pub const ICMPV6: Protocol = Protocol(58);
+    /// SCTP.
+    pub const SCTP: Protocol = Protocol(132);
+
+    /// The name as listings print it: `TCP`, `UDP`, `SCTP`, `IP`, otherwise the number.
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Protocol::IP => Some("IP"),
+            Protocol::ICMP => Some("ICMP"),
+            Protocol::TCP => Some("TCP"),
+            Protocol::UDP => Some("UDP"),
+            Protocol::ICMPV6 => Some("ICMPv6"),
+            Protocol::SCTP => Some("SCTP"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.pad(name),
+            None => fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+impl fmt::Debug for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One end of a flow: address and port.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// The address.
+    pub addr: IpAddr,
+    /// The port; 0 where there is none.
+    pub port: L4Port,
+}
+
+impl Endpoint {
+    /// An address with a port.
+    pub const fn new(addr: IpAddr, port: u16) -> Endpoint {
+        Endpoint { addr, port: L4Port(port) }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.addr {
+            IpAddr::V4(a) => write!(f, "{a}:{}", self.port),
+            IpAddr::V6(a) => write!(f, "[{a}]:{}", self.port),
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What identifies a connection: family, protocol, client and virtual endpoint (always in this order).
+///
+/// It is kept as five machine words, the form in which it is hashed, compared and stored in the
+/// connection table (IPv4 and IPv6 alike):
+///
+/// ```text
+/// word 0, 1   client address:  IPv4 in the low half of word 0, the rest zero;
+///             IPv6 as two big-endian numbers, the high half first
+/// word 2, 3   virtual address, likewise
+/// word 4      bits 0-15 client port, 16-31 virtual port, 32-39 protocol, 40 family (1 = IPv6),
+///             41-47 zero, 48-63 zero (the table keeps the timeout's index there)
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FlowKey(pub(crate) [u64; 5]);
+
+impl FlowKey {
+    /// A key that no packet has; its family is IPv4 and everything is zero.
+    pub const EMPTY: FlowKey = FlowKey([0; 5]);
+
+    /// The key of a flow. Both endpoints must be of one family.
+    ///
+    /// # Panics
+    /// In debug builds, if the families differ.
+    pub fn new(protocol: Protocol, client: Endpoint, virt: Endpoint) -> FlowKey {
+        debug_assert_eq!(Family::of(client.addr), Family::of(virt.addr));
+        let [c0, c1] = addr_words(client.addr);
+        let [v0, v1] = addr_words(virt.addr);
+        let family = u64::from(client.addr.is_ipv6());
+        let tail = u64::from(client.port.0)
+            | u64::from(virt.port.0) << 16
+            | u64::from(protocol.0) << 32
+            | family << 40;
+        FlowKey([c0, c1, v0, v1, tail])
+    }
+
+    /// The address family.
+    pub const fn family(&self) -> Family {
+        if self.0[4] >> 40 & 1 == 1 { Family::V6 } else { Family::V4 }
+    }
+
+    /// The protocol.
+    pub const fn protocol(&self) -> Protocol {
+        Protocol((self.0[4] >> 32) as u8)
+    }
+
+    /// The client's end.
+    pub fn client(&self) -> Endpoint {
+        Endpoint { addr: self.client_addr(), port: self.client_port() }
+    }
+
+    /// The virtual end.
+    pub fn virt(&self) -> Endpoint {
+        Endpoint { addr: self.virtual_addr(), port: self.virtual_port() }
+    }
+
+    /// The client's address.
+    pub fn client_addr(&self) -> IpAddr {
+        words_addr(self.family(), [self.0[0], self.0[1]])
+    }
+
+    /// The virtual address.
+    pub fn virtual_addr(&self) -> IpAddr {
+        words_addr(self.family(), [self.0[2], self.0[3]])
+    }
+
+    /// The client's port.
+    pub const fn client_port(&self) -> L4Port {
+        L4Port(self.0[4] as u16)
+    }
+
+    /// The virtual port.
+    pub const fn virtual_port(&self) -> L4Port {
+        L4Port((self.0[4] >> 16) as u16)
+    }
+
+    /// The key of the flow seen from the other side: what the client's end would be if this packet came
+    /// from the virtual address.
+    pub const fn reversed(&self) -> FlowKey {
+        let [c0, c1, v0, v1, tail] = self.0;
+        let ports = (tail & 0xffff) << 16 | tail >> 16 & 0xffff;
+        FlowKey([v0, v1, c0, c1, tail & !0xffff_ffff | ports])
+    }
+}
+
+impl fmt::Debug for FlowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} > {}", self.protocol(), self.client(), self.virt())
+    }
+}
+
+/// An address as the two words of a [`FlowKey`].
+pub(crate) fn addr_words(addr: IpAddr) -> [u64; 2] {
+    match addr {
+        IpAddr::V4(a) => [u64::from(a.to_bits()), 0],
+        IpAddr::V6(a) => {
+            let bits = a.to_bits();
+            [(bits >> 64) as u64, bits as u64]
+        }
+    }
+}
+
+/// The address that two words of a [`FlowKey`] stand for.
+pub(crate) fn words_addr(family: Family, words: [u64; 2]) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(words[0] as u32)),
+        Family::V6 => {
+            IpAddr::V6(Ipv6Addr::from_bits(u128::from(words[0]) << 64 | u128::from(words[1])))
+        }
+    }
+}

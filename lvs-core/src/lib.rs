@@ -1,0 +1,18 @@
+//! The engine of a Linux Virtual Server director.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+pub mod addr;
+pub mod command;
+pub mod drop;
+pub mod flow;
+pub mod ids;
+pub mod io;
+pub mod limits;
+pub mod listing;
+pub mod stats;
+pub mod time;

@@ -1,0 +1,99 @@
+//! What the director tells about itself: services, real servers, connections and counters as data.
+//!
+//! Turning these into ipvsadm's text, JSON or metrics is the business of the crates above.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::command::{DestinationSpec, ServiceSpec};
+use crate::flow::{Endpoint, Protocol};
+use crate::ids::FwMark;
+use crate::stats::Counters;
+use crate::time::Duration;
+
+/// A virtual service with its real servers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServiceEntry {
+    /// The service as it was set.
+    pub spec: ServiceSpec,
+    /// What went through it.
+    pub counters: Counters,
+    /// Its real servers in the kernel's order: newest first (rule S1).
+    pub destinations: Vec<DestinationEntry>,
+}
+
+/// A real server of a service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DestinationEntry {
+    /// The server as it was set.
+    pub spec: DestinationSpec,
+    /// Connections in an active state (rule C4).
+    pub active: u32,
+    /// All other connections.
+    pub inactive: u32,
+    /// Templates.
+    pub persistent: u32,
+    /// Whether it is full (rule S14).
+    pub overloaded: bool,
+    /// What went to it.
+    pub counters: Counters,
+}
+
+/// A connection or a persistence template.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectionEntry {
+    /// The protocol; `IP` for the template of a mark service.
+    pub protocol: Protocol,
+    /// The client; port 0 for a template.
+    pub client: Endpoint,
+    /// The virtual address; the mark as an address for the template of a mark service.
+    pub virt: Endpoint,
+    /// The real server.
+    pub destination: Endpoint,
+    /// The state's name as listings print it.
+    pub state: &'static str,
+    /// The time left; zero when it ends at this moment.
+    pub expires: Duration,
+    /// Whether it is a template.
+    pub template: bool,
+    /// The mark of the packet that opened it.
+    pub mark: FwMark,
+    /// Packets from the client; connections made, for a template.
+    pub packets: u32,
+    /// Bytes from the client.
+    pub bytes: u64,
+    /// Since it was opened.
+    pub age: Duration,
+}
+
+/// Where a listing in chunks goes on; start with the default.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cursor(pub(crate) u32);
+
+/// The three timeouts of `--set`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TimeoutsEntry {
+    /// TCP, established.
+    pub tcp: Duration,
+    /// TCP after FIN.
+    pub tcp_fin: Duration,
+    /// UDP.
+    pub udp: Duration,
+}
+
+/// A station other than the director that answers ARP or neighbour solicitations for a virtual address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AddressConflict {
+    /// The virtual address.
+    pub addr: IpAddr,
+    /// Who answered.
+    pub mac: crate::addr::MacAddr,
+    /// The port it answered on.
+    pub port: crate::ids::PortId,
+    /// How often.
+    pub count: u64,
+}
+
+/// A name and a number, for listings of counters by reason.
+pub type NamedCounts = Box<[(&'static str, u64)]>;

@@ -1,0 +1,97 @@
+//! Plain counters. One writer, no atomics in the path.
+
+use crate::drop::{DropReason, PassReason};
+
+/// What went through a service or to a real server (`--stats`).
+///
+/// Bytes are the IP total length as received, IPv6 with its header (rule A6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Connections opened.
+    pub connections: u64,
+    /// Packets from clients.
+    pub packets_in: u64,
+    /// Packets from real servers that the director saw.
+    pub packets_out: u64,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes from real servers that the director saw.
+    pub bytes_out: u64,
+}
+
+impl Counters {
+    /// Counts one packet from a client.
+    pub(crate) fn count_in(&mut self, bytes: u64) {
+        self.packets_in += 1;
+        self.bytes_in += bytes;
+    }
+
+    /// Counts one packet from a real server.
+    pub(crate) fn count_out(&mut self, bytes: u64) {
+        self.packets_out += 1;
+        self.bytes_out += bytes;
+    }
+}
+
+/// The director's own counters: every frame it was lent is in exactly one of passed, dropped,
+/// transmitted, replied or absorbed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stats {
+    /// Frames lent.
+    pub received: u64,
+    /// Frames forwarded.
+    pub transmitted: u64,
+    /// Frames answered in their own slot.
+    pub replied: u64,
+    /// Frames taken into a store, to leave later by `poll_transmit`: they wait for a neighbour or leave
+    /// in pieces.
+    pub absorbed: u64,
+    /// Frames of the director's own, or taken from a store, handed out by `poll_transmit`.
+    pub originated: u64,
+    /// ICMP errors that pacing held back.
+    pub icmp_suppressed: u64,
+    /// Frames dropped, by [`DropReason::index`].
+    pub dropped: [u64; DropReason::COUNT],
+    /// Frames left to the host, by [`PassReason::index`].
+    pub passed: [u64; PassReason::COUNT],
+    /// Totals over all services.
+    pub total: Counters,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Stats {
+            received: 0,
+            transmitted: 0,
+            replied: 0,
+            absorbed: 0,
+            originated: 0,
+            icmp_suppressed: 0,
+            dropped: [0; DropReason::COUNT],
+            passed: [0; PassReason::COUNT],
+            total: Counters::default(),
+        }
+    }
+}
+
+impl Stats {
+    /// Frames dropped for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason.index()]
+    }
+
+    /// Frames left to the host for `reason`.
+    pub fn passed(&self, reason: PassReason) -> u64 {
+        self.passed[reason.index()]
+    }
+
+    /// Frames dropped for any reason.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// Frames left to the host for any reason.
+    pub fn passed_total(&self) -> u64 {
+        self.passed.iter().sum()
+    }
+}
