@@ -8,11 +8,14 @@ extern crate std;
 
 pub mod addr;
 pub mod command;
+pub mod conn;
 pub mod drop;
 pub mod flow;
 pub mod ids;
 pub mod io;
 pub mod limits;
 pub mod listing;
+pub mod persist;
 pub mod stats;
 pub mod time;
+pub mod timer;

@@ -1,0 +1,525 @@
+//! The table: the region, its sections, and what can be done with a connection.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use core::fmt;
+use core::hint::black_box;
+
+use super::FlowHash;
+use super::index::Index;
+use super::record::{COLD_PER_LINE, COLD_WORDS, Cold, FREE_LINK, Hot, HotMut, Line};
+use crate::flow::FlowKey;
+use crate::ids::{ConnId, DestIndex, FwMark, TemplateId};
+
+/// The most connections that a table may be made for.
+pub const CAPACITY_MAX: u32 = 1 << 28;
+
+/// Bit of an index entry's place: it is a connection's second entry.
+const ALIAS: u32 = 1 << 31;
+const _: () = assert!(CAPACITY_MAX < ALIAS, "a place and the alias bit share 32 bits");
+
+/// The memory of a connection table.
+///
+/// Its owner may take it from huge pages or from a mapping that others read; the table has no pointer in
+/// it and is its single writer.
+pub enum Region {
+    /// Memory of the table's own.
+    Owned(Box<[Line]>),
+    /// Memory lent for good.
+    Lent(&'static mut [Line]),
+}
+
+impl Region {
+    /// How many lines a table for `capacity` connections needs (about 102 bytes a connection).
+    pub const fn lines_needed(capacity: u32) -> usize {
+        Layout::of(capacity).end
+    }
+
+    /// Memory from the allocator, as much as `capacity` connections need.
+    pub fn owned(capacity: u32) -> Region {
+        Region::Owned(vec![Line::ZERO; Region::lines_needed(capacity)].into_boxed_slice())
+    }
+
+    #[inline]
+    fn lines(&self) -> &[Line] {
+        match self {
+            Region::Owned(lines) => lines,
+            Region::Lent(lines) => lines,
+        }
+    }
+
+    #[inline]
+    fn lines_mut(&mut self) -> &mut [Line] {
+        match self {
+            Region::Owned(lines) => lines,
+            Region::Lent(lines) => lines,
+        }
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Region::Owned(_) => "Owned",
+            Region::Lent(_) => "Lent",
+        };
+        write!(f, "{kind}({} lines)", self.lines().len())
+    }
+}
+
+/// Where the sections of the region begin, in lines.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    index: usize,
+    hot: usize,
+    cold: usize,
+    live: usize,
+    end: usize,
+}
+
+impl Layout {
+    const fn of(capacity: u32) -> Layout {
+        let slots = capacity as usize;
+        let index = 1;
+        let hot = index + Index::lines_needed(capacity) as usize;
+        let cold = hot + slots;
+        let live = cold + slots.div_ceil(COLD_PER_LINE);
+        Layout { index, hot, cold, live, end: live + slots.div_ceil(BITS_PER_LINE) }
+    }
+}
+
+/// Slots whose live bits share a line.
+const BITS_PER_LINE: usize = 512;
+
+/// "LVSCONN" and the version of the layout.
+const MAGIC: u64 = u64::from_be_bytes(*b"LVSCONN\x01");
+
+// Words of the header.
+const H_MAGIC: usize = 0;
+const H_SHAPE: usize = 1;
+const H_SEED: usize = 2;
+const H_FREE: usize = 4;
+const H_LEN: usize = 5;
+
+/// The connections of a director. See [the module](super) for its use.
+///
+/// # Layout
+///
+/// The region is an array of 64-byte lines of eight native-endian 64-bit words, free of pointers:
+///
+/// ```text
+///   line 0     ┌──────────────────────────────────────────────────────────────┐
+///              │ header     word 0 "LVSCONN" and version of the layout        │
+///              │            word 1 capacity C, index lines B (high half)      │
+///              │            word 2, 3 seed of the hash                        │
+///              │            word 4 first free slot + 1 (0: none), first slot  │
+///              │                   never used (high half)                     │
+///              │            word 5 connections    word 6, 7 zero              │
+///   line 1     ├──────────────────────────────────────────────────────────────┤
+///              │ index      B buckets: 7 tags, overflow, 7 places             │
+///              │            (bit 31 of a place: a second entry)               │
+///   1 + B      ├──────────────────────────────────────────────────────────────┤
+///              │ hot        C records, one line each: see Hot                 │
+///   1 + B + C  ├──────────────────────────────────────────────────────────────┤
+///              │ cold       four connections a line: see Cold                 │
+///              ├──────────────────────────────────────────────────────────────┤
+///              │ live       one bit a slot, set while it holds a connection   │
+///              └──────────────────────────────────────────────────────────────┘
+///   B = C / 3 rounded up, at least 1
+/// ```
+///
+/// # Cost
+///
+/// Lookup, insert and remove touch one index line and one record. All is constant work on average whatever
+/// the fill, with any keys that were chosen without knowledge of the seed.
+pub struct ConnTable {
+    region: Region,
+    layout: Layout,
+    index: Index,
+    hash: FlowHash,
+    capacity: u32,
+}
+
+impl ConnTable {
+    /// An empty table for exactly `capacity` connections, in memory that need not be clean.
+    ///
+    /// `seed` keys the hash; take it from a source of randomness wherever clients are not trusted.
+    ///
+    /// # Errors
+    /// [`TableError::Capacity`] if `capacity` is 0 or above [`CAPACITY_MAX`], [`TableError::Region`] if the
+    /// region is shorter than [`Region::lines_needed`].
+    pub fn new(capacity: u32, seed: [u64; 2], region: Region) -> Result<ConnTable, TableError> {
+        if capacity == 0 || capacity > CAPACITY_MAX {
+            return Err(TableError::Capacity { given: capacity });
+        }
+        let layout = Layout::of(capacity);
+        let lines = region.lines().len();
+        if lines < layout.end {
+            return Err(TableError::Region { given: lines, needed: layout.end });
+        }
+        let buckets = Index::lines_needed(capacity);
+        let index = Index::new(buckets);
+        let mut table = ConnTable { region, layout, index, hash: FlowHash::new(seed), capacity };
+        table.region.lines_mut()[..layout.end].fill(Line::ZERO);
+        let header = table.header_mut();
+        header[H_MAGIC] = MAGIC;
+        header[H_SHAPE] = u64::from(capacity) | u64::from(buckets) << 32;
+        header[H_SEED] = seed[0];
+        header[H_SEED + 1] = seed[1];
+        Ok(table)
+    }
+
+    /// The hash of a key, which the other calls take so that it is computed once and early.
+    #[inline]
+    pub fn hash(&self, key: &FlowKey) -> u64 {
+        self.hash.of(key)
+    }
+
+    /// First stage of a burst: loads the index line of a hash, so that it is there when
+    /// [`candidate`](Self::candidate) wants it. The value means nothing; consume it (a sum over the burst
+    /// through `black_box`), or the compiler drops the load.
+    #[inline]
+    pub fn touch(&self, hash: u64) -> u32 {
+        self.index.touch(self.index_lines(), hash)
+    }
+
+    /// Second stage of a burst: the first slot whose tag fits, whose record is loaded but not compared yet.
+    /// Just a hint for [`find`](Self::find).
+    #[inline]
+    pub fn candidate(&self, hash: u64) -> Option<ConnId> {
+        let slot = self.index.first(self.index_lines(), hash)? & !ALIAS;
+        black_box(self.region.lines()[self.layout.hot + slot as usize].0[4]);
+        Some(ConnId(slot))
+    }
+
+    /// The connection of a flow. A wrong `hint` costs time, never a wrong answer.
+    #[inline]
+    pub fn find(&self, key: &FlowKey, hash: u64, hint: Option<ConnId>) -> Option<ConnId> {
+        match hint {
+            Some(id) if self.hot(id).holds(key) => Some(id),
+            _ => self.search(key, hash),
+        }
+    }
+
+    #[inline(never)]
+    fn search(&self, key: &FlowKey, hash: u64) -> Option<ConnId> {
+        self.index
+            .search(self.index_lines(), hash, |place| {
+                place & ALIAS == 0 && self.hot(ConnId(place)).holds(key)
+            })
+            .map(ConnId)
+    }
+
+    /// Adds the connection of a flow that has none yet. All its fields are zero, and its generation
+    /// is one more than the last connection's in the same slot.
+    ///
+    /// # Errors
+    /// [`Full`] if `capacity` connections are there.
+    pub fn insert(&mut self, key: &FlowKey, hash: u64) -> Result<ConnId, Full> {
+        debug_assert_eq!(self.search(key, hash), None, "{key:?} has a connection");
+        let slot = self.take_slot()?;
+        let index = self.index;
+        index.insert(self.index_lines_mut(), hash, slot);
+        let id = ConnId(slot);
+        self.hot_mut(id).open(key);
+        self.set_cold(id, Cold::default());
+        self.set_live(slot, true);
+        self.header_mut()[H_LEN] += 1;
+        Ok(id)
+    }
+
+    /// Removes a connection; a second index entry must have been removed before.
+    ///
+    /// # Panics
+    /// In debug builds, if there is no such connection or it still has a second entry.
+    pub fn remove(&mut self, id: ConnId) {
+        debug_assert!(self.is_live(id), "{id:?} is no connection");
+        debug_assert!(!self.hot(id).is_aliased(), "{id:?} still has a second index entry");
+        if !self.is_live(id) {
+            return;
+        }
+        let hash = self.hash(&self.hot(id).key());
+        self.remove_hashed(id, hash);
+    }
+
+    fn remove_hashed(&mut self, id: ConnId, hash: u64) {
+        let index = self.index;
+        let found = index.remove(self.index_lines_mut(), hash, id.0);
+        debug_assert!(found, "{id:?} is not in the index");
+        let free = self.header()[H_FREE];
+        self.hot_mut(id).close(free as u32);
+        let header = self.header_mut();
+        header[H_FREE] = free >> 32 << 32 | u64::from(id.0 + 1);
+        header[H_LEN] -= 1;
+        self.set_live(id.0, false);
+    }
+
+    /// Makes a connection findable by a second hash too: that of the flow as its server's answers have it
+    /// (NAT). A connection has one such entry at most, and there is always room for it.
+    ///
+    /// # Panics
+    /// In debug builds, if there is no such connection or it has a second entry.
+    pub fn insert_alias(&mut self, id: ConnId, alias: &FlowKey) {
+        debug_assert!(self.is_live(id) && !self.hot(id).is_aliased(), "{id:?} cannot be aliased");
+        let (index, hash) = (self.index, self.hash(alias));
+        index.insert(self.index_lines_mut(), hash, id.0 | ALIAS);
+        self.hot_mut(id).set_aliased(true);
+    }
+
+    /// Removes the second entry that [`insert_alias`](Self::insert_alias) made, with the same `alias`.
+    ///
+    /// # Panics
+    /// In debug builds, if it is not there.
+    pub fn remove_alias(&mut self, id: ConnId, alias: &FlowKey) {
+        let (index, hash) = (self.index, self.hash(alias));
+        let found = index.remove(self.index_lines_mut(), hash, id.0 | ALIAS);
+        debug_assert!(found, "{id:?} has no second entry {alias:?}");
+        if found {
+            self.hot_mut(id).set_aliased(false);
+        }
+    }
+
+    /// The connection with a second entry of this hash that `matches` accepts. The alias itself is not
+    /// stored: the caller compares, for its protocol and client end are the connection's and the other
+    /// end is its destination's.
+    pub fn find_alias(
+        &self,
+        hash: u64,
+        mut matches: impl FnMut(ConnId, Hot<'_>) -> bool,
+    ) -> Option<ConnId> {
+        self.index
+            .search(self.index_lines(), hash, |place| {
+                let id = ConnId(place & !ALIAS);
+                place & ALIAS != 0 && matches(id, self.hot(id))
+            })
+            .map(|place| ConnId(place & !ALIAS))
+    }
+
+    /// The hot record of a slot.
+    ///
+    /// # Panics
+    /// If the table has no such slot.
+    #[inline]
+    pub fn hot(&self, id: ConnId) -> Hot<'_> {
+        debug_assert!(id.0 < self.capacity);
+        Hot(&self.region.lines()[self.layout.hot + id.index()])
+    }
+
+    /// The hot record of a slot, to write.
+    ///
+    /// # Panics
+    /// If the table has no such slot.
+    #[inline]
+    pub fn hot_mut(&mut self, id: ConnId) -> HotMut<'_> {
+        debug_assert!(id.0 < self.capacity);
+        let at = self.layout.hot + id.index();
+        HotMut(&mut self.region.lines_mut()[at])
+    }
+
+    /// Counts a packet of `bytes` bytes seen at `now_tick`.
+    #[inline]
+    pub fn record_packet(&mut self, id: ConnId, now_tick: u32, bytes: u32) {
+        self.hot_mut(id).record_packet(now_tick, bytes);
+    }
+
+    /// The cold data of a slot.
+    pub fn cold(&self, id: ConnId) -> Cold {
+        let (line, word) = self.cold_place(id);
+        let words = &self.region.lines()[line].0;
+        Cold::from_words([words[word], words[word + 1]])
+    }
+
+    /// Sets the cold data of a slot.
+    pub fn set_cold(&mut self, id: ConnId, cold: Cold) {
+        let (line, word) = self.cold_place(id);
+        self.region.lines_mut()[line].0[word..word + COLD_WORDS].copy_from_slice(&cold.to_words());
+    }
+
+    /// Whether a slot holds a connection; `false` for a slot that the table does not have.
+    #[inline]
+    pub fn is_live(&self, id: ConnId) -> bool {
+        id.0 < self.capacity && self.hot(id).is_live()
+    }
+
+    /// The connections in the table.
+    pub fn len(&self) -> u32 {
+        self.header()[H_LEN] as u32
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The most connections that it holds.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// The first connection at slot `from` or behind, for walks in chunks: go on with the slot after it. It
+    /// reads one bit a slot, so that a nearly empty table of a million costs microseconds.
+    pub fn next_live(&self, from: u32) -> Option<ConnId> {
+        let used = (self.header()[H_FREE] >> 32) as u32;
+        let mut word = from as usize / 64;
+        let mut mask = u64::MAX << (from % 64);
+        while word * 64 < used as usize {
+            let bits = self.region.lines()[self.layout.live + word / 8].0[word % 8] & mask;
+            if bits != 0 {
+                return Some(ConnId((word * 64) as u32 + bits.trailing_zeros()));
+            }
+            mask = u64::MAX;
+            word += 1;
+        }
+        None
+    }
+
+    fn take_slot(&mut self) -> Result<u32, Full> {
+        let word = self.header()[H_FREE];
+        let (free, fresh) = (word as u32, (word >> 32) as u32);
+        if let Some(slot) = free.checked_sub(1) {
+            let record = &self.region.lines()[self.layout.hot + slot as usize];
+            let next = record.0[FREE_LINK] & 0xffff_ffff;
+            self.header_mut()[H_FREE] = u64::from(fresh) << 32 | next;
+            Ok(slot)
+        } else if fresh < self.capacity {
+            self.header_mut()[H_FREE] = u64::from(fresh + 1) << 32;
+            Ok(fresh)
+        } else {
+            Err(Full { capacity: self.capacity })
+        }
+    }
+
+    fn set_live(&mut self, slot: u32, live: bool) {
+        let at = self.layout.live + slot as usize / BITS_PER_LINE;
+        let word = &mut self.region.lines_mut()[at].0[slot as usize / 64 % 8];
+        let bit = 1 << (slot % 64);
+        *word = if live { *word | bit } else { *word & !bit };
+    }
+
+    fn cold_place(&self, id: ConnId) -> (usize, usize) {
+        debug_assert!(id.0 < self.capacity);
+        let line = self.layout.cold + id.index() / COLD_PER_LINE;
+        (line, id.index() % COLD_PER_LINE * COLD_WORDS)
+    }
+
+    #[inline]
+    fn index_lines(&self) -> &[Line] {
+        &self.region.lines()[self.layout.index..self.layout.hot]
+    }
+
+    #[inline]
+    fn index_lines_mut(&mut self) -> &mut [Line] {
+        let (from, to) = (self.layout.index, self.layout.hot);
+        &mut self.region.lines_mut()[from..to]
+    }
+
+    fn header(&self) -> &[u64; 8] {
+        &self.region.lines()[0].0
+    }
+
+    fn header_mut(&mut self) -> &mut [u64; 8] {
+        &mut self.region.lines_mut()[0].0
+    }
+}
+
+/// The fields of a connection one by one, for callers that want no view.
+impl ConnTable {
+    /// The flow of a connection.
+    pub fn key(&self, id: ConnId) -> FlowKey {
+        self.hot(id).key()
+    }
+
+    /// Its destination.
+    pub fn dest(&self, id: ConnId) -> DestIndex {
+        self.hot(id).dest()
+    }
+
+    /// The template that controls it.
+    pub fn template(&self, id: ConnId) -> Option<TemplateId> {
+        self.cold(id).template
+    }
+
+    /// Sets the template that controls it.
+    pub fn set_template(&mut self, id: ConnId, template: Option<TemplateId>) {
+        let cold = self.cold(id);
+        self.set_cold(id, Cold { template, ..cold });
+    }
+
+    /// The mark of the packet that opened it.
+    pub fn mark(&self, id: ConnId) -> FwMark {
+        self.cold(id).mark
+    }
+
+    /// The tick at which it was opened.
+    pub fn created(&self, id: ConnId) -> u32 {
+        self.cold(id).created
+    }
+
+    /// Flags that packets do not look at.
+    pub fn cold_flags(&self, id: ConnId) -> u32 {
+        self.cold(id).flags
+    }
+
+    /// Sets the flags that packets do not look at.
+    pub fn set_cold_flags(&mut self, id: ConnId, flags: u32) {
+        let cold = self.cold(id);
+        self.set_cold(id, Cold { flags, ..cold });
+    }
+}
+
+impl fmt::Debug for ConnTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnTable")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The connection table holds as many connections as it was made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full {
+    /// How many that is.
+    pub capacity: u32,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the table is full: it was made for {} entries", self.capacity)
+    }
+}
+
+impl core::error::Error for Full {}
+
+/// A connection table that cannot be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableError {
+    /// A capacity out of bounds.
+    Capacity {
+        /// What was asked for.
+        given: u32,
+    },
+    /// Too little memory.
+    Region {
+        /// The lines given.
+        given: usize,
+        /// The lines needed.
+        needed: usize,
+    },
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TableError::Capacity { given } => {
+                write!(f, "a connection table holds 1 to {CAPACITY_MAX} connections, not {given}")
+            }
+            TableError::Region { given, needed } => {
+                write!(f, "the region has {given} lines of 64 bytes, but the table needs {needed}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for TableError {}
