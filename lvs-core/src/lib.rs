@@ -19,3 +19,4 @@ pub mod persist;
 pub mod stats;
 pub mod time;
 pub mod timer;
+pub mod wire;

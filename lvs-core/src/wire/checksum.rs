@@ -1,0 +1,202 @@
+//! The Internet checksum: summing (RFC 1071), updating in place (RFC 1624), pseudo-headers (RFC 9293
+//! §3.1, RFC 8200 §8.1).
+
+use core::net::IpAddr;
+
+use crate::flow::Protocol;
+
+/// A one's complement sum on its way.
+///
+/// Bytes are added as numbers of the machine's own byte order, which RFC 1071 §2 (B) shows to be
+/// sound, and the order is put right once at the end.
+///
+/// ```
+/// use lvs_core::wire::checksum::Sum;
+/// // The example of RFC 1071 §3.
+/// let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+/// assert_eq!(Sum::ZERO.bytes(&bytes).fold(), 0xddf2);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// The sum of nothing.
+    pub const ZERO: Sum = Sum(0);
+
+    /// The sum of a TCP, UDP or ICMPv6 pseudo-header. `len` is that of transport header and payload, in
+    /// bytes. Both addresses must be of one family.
+    #[inline]
+    pub fn pseudo_header(src: IpAddr, dst: IpAddr, protocol: Protocol, len: u32) -> Sum {
+        Sum::ZERO.addr(src).addr(dst).word(u16::from(protocol.0)).dword(len)
+    }
+
+    /// Adds bytes. All but the last piece added must be of even length.
+    #[inline]
+    #[must_use]
+    pub fn bytes(self, bytes: &[u8]) -> Sum {
+        // 32-bit numbers in a 64-bit sum leave room for 2^32 carries, more than any packet has words;
+        // and the compiler turns this loop into vector additions.
+        let (dwords, tail) = bytes.as_chunks::<4>();
+        let mut sum = self.0;
+        for dword in dwords {
+            sum += u64::from(u32::from_ne_bytes(*dword));
+        }
+        let mut last = [0; 4];
+        last[..tail.len()].copy_from_slice(tail);
+        Sum(sum + u64::from(u32::from_ne_bytes(last)))
+    }
+
+    /// Adds a 16-bit number.
+    #[inline]
+    #[must_use]
+    pub fn word(self, word: u16) -> Sum {
+        Sum(self.0 + u64::from(word.to_be()))
+    }
+
+    /// Adds a 32-bit number.
+    #[inline]
+    #[must_use]
+    pub fn dword(self, dword: u32) -> Sum {
+        Sum(self.0 + u64::from(dword.to_be()))
+    }
+
+    /// Adds an address.
+    #[inline]
+    #[must_use]
+    pub fn addr(self, addr: IpAddr) -> Sum {
+        match addr {
+            IpAddr::V4(a) => self.bytes(&a.octets()),
+            IpAddr::V6(a) => self.bytes(&a.octets()),
+        }
+    }
+
+    /// The sum as 16 bits, not complemented: what the field of an unfinished checksum holds
+    /// ([`Checksum::Partial`](crate::io::Checksum::Partial)).
+    #[inline]
+    pub fn fold(self) -> u16 {
+        let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
+        let sum = (sum >> 32) + (sum & 0xffff_ffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        u16::from_be((sum as u16).wrapping_add((sum >> 16) as u16))
+    }
+
+    /// The checksum: the complement of the sum. Over bytes that include a right checksum it is 0.
+    #[inline]
+    pub fn finish(self) -> u16 {
+        !self.fold()
+    }
+}
+
+/// The checksum of `bytes`; 0 if they include a right one.
+#[inline]
+pub fn of(bytes: &[u8]) -> u16 {
+    Sum::ZERO.bytes(bytes).finish()
+}
+
+/// The checksum of a transport segment with its pseudo-header; 0 if the segment includes a right one.
+///
+/// A UDP checksum that comes out as 0 is to be sent as 0xffff (RFC 768); that is left to the caller.
+pub fn transport(src: IpAddr, dst: IpAddr, protocol: Protocol, segment: &[u8]) -> u16 {
+    Sum::pseudo_header(src, dst, protocol, segment.len() as u32).bytes(segment).finish()
+}
+
+/// The checksum after a 16-bit word at an even offset changed (RFC 1624 §3, equation 3).
+#[inline]
+pub fn update16(checksum: u16, old: u16, new: u16) -> u16 {
+    let sum = u32::from(!checksum) + u32::from(!old) + u32::from(new);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    !((sum >> 16) + sum) as u16
+}
+
+/// The checksum after a 32-bit number at an even offset changed (RFC 1624 §3, equation 3, twice).
+#[inline]
+pub fn update32(checksum: u16, old: u32, new: u32) -> u16 {
+    let high = update16(checksum, (old >> 16) as u16, (new >> 16) as u16);
+    update16(high, old as u16, new as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// RFC 1071 §1 word for word, one 16-bit number at a time.
+    fn textbook(bytes: &[u8]) -> u16 {
+        let mut sum = 0u32;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !(sum as u16)
+    }
+
+    #[test]
+    fn the_largest_packet_of_ones_does_not_overflow() {
+        let bytes = [0xff; 65_535];
+        assert_eq!(of(&bytes), textbook(&bytes));
+    }
+
+    #[test]
+    fn a_sum_with_many_carries_folds_to_sixteen_bits() {
+        for sum in [u64::MAX, 0xffff_ffff_ffff_0000, 0x0000_ffff_ffff_ffff, 1 << 63] {
+            let mut slow = u128::from(sum);
+            while slow > 0xffff {
+                slow = (slow >> 16) + (slow & 0xffff);
+            }
+            assert_eq!(u16::to_be(Sum(sum).fold()), slow as u16, "{sum:x}");
+        }
+    }
+
+    #[test]
+    fn updating_a_checksum_meets_the_corner_case_of_rfc_1624() {
+        // RFC 1624 §4: m = 0x5555, m' = 0x3285, HC = 0xdd2f gives 0x0000, not 0xffff.
+        assert_eq!(update16(0xdd2f, 0x5555, 0x3285), 0x0000);
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_sum_agrees_with_the_textbook(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            prop_assert_eq!(of(&bytes), textbook(&bytes));
+        }
+
+        #[test]
+        fn a_sum_taken_in_even_pieces_is_the_sum_of_the_whole(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            cut in 0usize..100,
+        ) {
+            let cut = (cut * 2).min(bytes.len() & !1);
+            let (a, b) = bytes.split_at(cut);
+            prop_assert_eq!(Sum::ZERO.bytes(a).bytes(b).finish(), of(&bytes));
+        }
+
+        #[test]
+        fn an_updated_checksum_is_the_checksum_of_the_updated_bytes(
+            mut bytes in prop::collection::vec(any::<u8>(), 8..100),
+            at in 0usize..40,
+            new in any::<u32>(),
+        ) {
+            // A checksum of bytes that are all zero has two forms; no header is all zero.
+            bytes[0] = 0x45;
+            let at = 2 + (at * 2) % (bytes.len() / 2 * 2 - 4).max(2);
+            prop_assume!(at + 4 <= bytes.len());
+            let before = of(&bytes);
+            let old = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+            bytes[at..at + 4].copy_from_slice(&new.to_be_bytes());
+            prop_assert_eq!(update32(before, old, new), of(&bytes));
+        }
+
+        #[test]
+        fn a_segment_with_its_checksum_in_place_sums_to_zero(
+            src in any::<u32>(), dst in any::<u32>(),
+            mut segment in prop::collection::vec(any::<u8>(), 18..200),
+        ) {
+            let (src, dst) = (IpAddr::V4(src.into()), IpAddr::V4(dst.into()));
+            segment[16..18].fill(0);
+            let sum = transport(src, dst, Protocol::TCP, &segment);
+            segment[16..18].copy_from_slice(&sum.to_be_bytes());
+            prop_assert_eq!(transport(src, dst, Protocol::TCP, &segment), 0);
+        }
+    }
+}
