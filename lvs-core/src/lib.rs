@@ -15,6 +15,7 @@ pub mod ids;
 pub mod io;
 pub mod limits;
 pub mod listing;
+pub mod parse;
 pub mod persist;
 pub mod stats;
 pub mod time;

@@ -1,0 +1,216 @@
+//! From the bytes of a frame to what the director asks about it: offsets, flags and the flow key.
+//!
+//! ```text
+//!            l3               l4
+//!  | Ethernet | IPv4 or IPv6  | TCP, UDP, SCTP, ICMP | payload      | padding
+//!  | + tags   | + extensions  |                      |              |
+//!             |<--------------------- ip_len ---------------------->|
+//! ```
+//!
+//! Any bytes are welcome: what cannot be read is [`Parsed::Malformed`] with the reason that names the
+//! place. Lengths are believed only after they were held against the frame; what stands in the frame
+//! behind the packet is Ethernet padding and is not looked at.
+//!
+//! The transport checksum is not verified: a director in direct routing forwards it untouched, and the
+//! kernel does not look at it either. The IPv4 header checksum is, as in the kernel.
+
+mod ipv4;
+mod ipv6;
+mod quoted;
+mod transport;
+
+pub use quoted::{Quoted, parse_quoted};
+
+use core::net::IpAddr;
+
+use crate::addr::Family;
+use crate::drop::{DropReason, PassReason};
+use crate::flow::{FlowKey, Protocol};
+use crate::wire::ethernet::{self, TagError, VlanTags};
+use crate::wire::{be16, icmp};
+
+pub use crate::wire::tcp::TcpFlags;
+
+/// What a frame turned out to be.
+#[derive(Clone, Copy, Debug)]
+pub enum Parsed {
+    /// An IPv4 or IPv6 packet.
+    Ip(Headers),
+    /// An ARP packet, for [`ArpPacket::parse`](crate::wire::arp::ArpPacket::parse).
+    Arp {
+        /// The frame's VLAN tags.
+        tags: VlanTags,
+        /// Where the ARP packet begins.
+        l3: u16,
+    },
+    /// Nothing for a director.
+    Other(PassReason),
+    /// To be dropped.
+    Malformed(DropReason),
+}
+
+/// What is known about an IP packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Headers {
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// The frame's VLAN tags.
+    pub tags: VlanTags,
+    /// Where the IP header begins, in bytes from the start of the frame.
+    pub l3: u16,
+    /// Where the transport header begins; in a fragment without one, the fragment's payload.
+    pub l4: u16,
+    /// Length of the IP packet in bytes, its header included: what byte counters count (rule A6).
+    pub ip_len: u32,
+    /// The transport protocol, behind any extension headers.
+    pub protocol: Protocol,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Type of service or traffic class.
+    pub tos: u8,
+    /// Whether routers must not fragment the packet; always so for IPv6.
+    pub dont_fragment: bool,
+    /// Set for every fragment, the first included. An atomic IPv6 fragment (offset 0, none to follow;
+    /// RFC 6946) is a whole packet and not a fragment.
+    pub fragment: Option<FragmentInfo>,
+    /// What the transport header says.
+    pub l4_header: L4,
+    /// Source as client, destination as virtual; ports 0 where there are none.
+    pub flow: FlowKey,
+}
+
+/// A fragment's place in its packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FragmentInfo {
+    /// Offset in bytes.
+    pub offset: u32,
+    /// Identification; IPv4 uses the lower 16 bits.
+    pub id: u32,
+    /// Where the fragment's payload begins, in bytes from the start of the frame. It reaches to the
+    /// end of the packet.
+    pub payload: u16,
+    /// Whether more fragments follow.
+    pub more: bool,
+}
+
+/// What the transport header says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum L4 {
+    /// TCP.
+    Tcp {
+        /// Its flags.
+        flags: TcpFlags,
+        /// Bytes of its header, options included.
+        header_len: u8,
+    },
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+    /// ICMP in IPv4, ICMPv6 in IPv6.
+    Icmp {
+        /// Its type.
+        kind: u8,
+        /// Its code.
+        code: u8,
+    },
+    /// A fragment without a transport header: not the first, or too short for one.
+    Fragment,
+    /// A protocol without ports.
+    Other,
+}
+
+impl Headers {
+    /// The source address.
+    #[inline]
+    pub fn src(&self) -> IpAddr {
+        self.flow.client_addr()
+    }
+
+    /// The destination address.
+    #[inline]
+    pub fn dst(&self) -> IpAddr {
+        self.flow.virtual_addr()
+    }
+
+    /// Where the packet ends, in bytes from the start of the frame.
+    #[inline]
+    pub fn end(&self) -> usize {
+        usize::from(self.l3) + self.ip_len as usize
+    }
+
+    /// Whether an ICMP error may answer the packet (RFC 1122 §3.2.2, RFC 4443 §2.4 e): it is no ICMP
+    /// error itself, not a later fragment, and neither from nor to a group of hosts.
+    ///
+    /// The frame's destination must be looked at too: a link-layer broadcast is never answered.
+    pub fn may_be_answered_with_error(&self) -> bool {
+        let about_error = matches!(self.l4_header, L4::Icmp { kind, .. }
+            if icmp::is_error(self.family, kind));
+        let later_fragment = self.fragment.is_some_and(|fragment| fragment.offset > 0);
+        !(about_error || later_fragment || is_group(self.src()) || is_group(self.dst()))
+    }
+}
+
+/// Whether an address stands for no host or for several.
+fn is_group(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(a) => a.is_multicast() || a.is_broadcast() || a.is_unspecified(),
+        IpAddr::V6(a) => a.is_multicast() || a.is_unspecified(),
+    }
+}
+
+/// Parses a frame from its Ethernet header on.
+///
+/// Never panics and never allocates, whatever the bytes.
+#[inline]
+pub fn parse(frame: &[u8]) -> Parsed {
+    parse_frame(frame, false)
+}
+
+/// Parses a super-frame ([`Segments`](crate::io::Segments)): like [`parse`], but an IPv4 total length
+/// or IPv6 payload length of 0 means "to the end of the frame", as the kernel leaves it where the
+/// length does not fit the field.
+#[inline]
+pub fn parse_super(frame: &[u8]) -> Parsed {
+    parse_frame(frame, true)
+}
+
+/// What stands in front of the IP header.
+#[derive(Clone, Copy)]
+struct Link {
+    tags: VlanTags,
+    l3: u16,
+    /// Whether the frame is a super-frame.
+    is_super: bool,
+}
+
+#[inline]
+fn parse_frame(frame: &[u8], is_super: bool) -> Parsed {
+    let Some(header) = frame.first_chunk::<{ ethernet::HEADER_LEN }>() else {
+        return Parsed::Malformed(DropReason::EthernetTruncated);
+    };
+    let mut ethertype = be16(header, ethernet::ETHERTYPE_AT);
+    let mut link = Link { tags: VlanTags::NONE, l3: ethernet::HEADER_LEN as u16, is_super };
+    if ethernet::is_tag(ethertype) {
+        match ethernet::tags(frame) {
+            Ok((tags, inner, l3)) => {
+                ethertype = inner;
+                link.tags = tags;
+                link.l3 = l3 as u16;
+            }
+            Err(TagError::Truncated) => return Parsed::Malformed(DropReason::VlanTruncated),
+            Err(TagError::TooDeep) => return Parsed::Malformed(DropReason::VlanTooDeep),
+        }
+    }
+    let packet = &frame[usize::from(link.l3).min(frame.len())..];
+    let parsed = match ethertype {
+        ethernet::IPV4 => ipv4::parse(packet, link),
+        ethernet::IPV6 => ipv6::parse(packet, link),
+        ethernet::ARP => return Parsed::Arp { tags: link.tags, l3: link.l3 },
+        _ => return Parsed::Other(PassReason::NotIp),
+    };
+    match parsed {
+        Ok(headers) => Parsed::Ip(headers),
+        Err(reason) => Parsed::Malformed(reason),
+    }
+}
