@@ -1,0 +1,159 @@
+//! Runs the benchmarks and prints criterion's figures, ours beside its peers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::workspace::{Workspace, succeed};
+
+/// The package of the benchmarks.
+const PACKAGE: &str = "lvs-benches";
+/// Benchmarks of our own code begin with this; the others in a group are peers and limits.
+const OURS: &str = "lvs";
+
+/// Runs the benchmarks whose name contains `filter`, unless `!run`, and prints the table.
+pub(crate) fn run(workspace: &Workspace, filter: Option<&str>, run: bool) -> Result<(), String> {
+    if run {
+        let mut command = workspace.cargo();
+        command.args(["bench", "--package", PACKAGE, "--"]);
+        succeed(command.args(filter))?;
+    }
+    let directory = workspace.target.join("criterion");
+    let mut lines = Vec::new();
+    collect(&directory, &mut lines)?;
+    lines.retain(|line| filter.is_none_or(|filter| line.full_id.contains(filter)));
+    if lines.is_empty() {
+        return Err(format!("no figures in {}; run the benchmarks first", directory.display()));
+    }
+    print!("{}", table(lines));
+    Ok(())
+}
+
+/// `benchmark.json` of criterion.
+#[derive(Deserialize)]
+struct Benchmark {
+    group_id: String,
+    function_id: Option<String>,
+    value_str: Option<String>,
+    full_id: String,
+    throughput: Option<BTreeMap<String, f64>>,
+}
+
+/// `estimates.json` of criterion.
+#[derive(Deserialize)]
+struct Estimates {
+    median: Estimate,
+}
+
+#[derive(Deserialize)]
+struct Estimate {
+    point_estimate: f64,
+    confidence_interval: Interval,
+}
+
+#[derive(Deserialize)]
+struct Interval {
+    lower_bound: f64,
+    upper_bound: f64,
+}
+
+/// One benchmark with its figures, in nanoseconds for one element.
+#[derive(Debug)]
+struct Line {
+    full_id: String,
+    group: String,
+    name: String,
+    value: String,
+    median: f64,
+    low: f64,
+    high: f64,
+}
+
+/// Finds every `new/benchmark.json` below `directory`.
+fn collect(directory: &Path, lines: &mut Vec<Line>) -> Result<(), String> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
+    for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
+        let path = entry.path();
+        if entry.file_name() == "new" && path.join("benchmark.json").is_file() {
+            lines.push(read(&path)?);
+        } else {
+            collect(&path, lines)?;
+        }
+    }
+    Ok(())
+}
+
+fn read(directory: &Path) -> Result<Line, String> {
+    let benchmark: Benchmark = json(&directory.join("benchmark.json"))?;
+    let Estimate { point_estimate, confidence_interval } =
+        json::<Estimates>(&directory.join("estimates.json"))?.median;
+    let elements = benchmark.throughput.and_then(|throughput| throughput.into_values().next());
+    let elements = elements.unwrap_or(1.0).max(1.0);
+    Ok(Line {
+        full_id: benchmark.full_id,
+        group: benchmark.group_id,
+        name: benchmark.function_id.unwrap_or_default(),
+        value: benchmark.value_str.unwrap_or_default(),
+        median: point_estimate / elements,
+        low: confidence_interval.lower_bound / elements,
+        high: confidence_interval.upper_bound / elements,
+    })
+}
+
+fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    serde_json::from_str(&text).map_err(|e| format!("{} is not understood: {e}", path.display()))
+}
+
+/// The table: by group and value, ours first, with each peer's time as a multiple of ours.
+fn table(mut lines: Vec<Line>) -> String {
+    let is_peer = |line: &Line| !line.name.starts_with(OURS);
+    lines.sort_by(|a, b| {
+        (&a.group, &a.value, is_peer(a), &a.name).cmp(&(&b.group, &b.value, is_peer(b), &b.name))
+    });
+    let mut text = String::new();
+    let mut start = "";
+    for line in &lines {
+        if line.group != start {
+            start = &line.group;
+            text += &format!("\n{start}: median ns (95 % interval), ratio to ours\n");
+        }
+        let same = |ours: &&Line| ours.group == line.group && ours.value == line.value;
+        let ours = lines.iter().filter(same).find(|ours| !is_peer(ours));
+        let ratio = match ours {
+            Some(ours) => format!("{:6.2}", line.median / ours.median),
+            None => format!("{:>6}", "-"),
+        };
+        let name = format!("{} {}", line.name, line.value);
+        let interval = format!("({:.1}-{:.1})", line.low, line.high);
+        text += &format!("  {name:44} {:9.1} {interval:>18} {ratio}\n", line.median);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str, value: &str, median: f64) -> Line {
+        let (low, high) = (median - 1.0, median + 1.0);
+        let (group, value) = ("parse".to_owned(), value.to_owned());
+        Line { full_id: String::new(), group, name: name.to_owned(), value, median, low, high }
+    }
+
+    #[test]
+    fn each_peer_is_shown_as_a_multiple_of_ours_for_the_same_value() {
+        let text = table(vec![
+            line("etherparse", "tcp", 8.0),
+            line("lvs", "tcp", 4.0),
+            line("lvs", "udp", 2.0),
+            line("smoltcp", "udp", 3.0),
+        ]);
+        let ratios: Vec<&str> =
+            text.lines().skip(2).map(|l| l.rsplit(' ').next().unwrap()).collect();
+        assert_eq!(ratios, ["1.00", "2.00", "1.00", "1.50"], "{text}");
+        assert!(text.lines().nth(2).unwrap().starts_with("  lvs tcp"), "{text}");
+    }
+}

@@ -1,0 +1,66 @@
+//! Developer commands of the lvs workspace, run as `cargo xtask …`.
+//!
+//! `ci` is the whole check and what continuous integration runs; `tidy` is the part of it that looks at
+//! the sources themselves; `bench` runs the benchmarks and prints them beside their peers.
+
+mod bench;
+mod ci;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Developer commands of the lvs workspace.
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand, Debug)]
+enum Task {
+    /// The whole check: packages, format, clippy, docs, tidy, tests, freestanding, fuzz, benches.
+    Ci {
+        /// Only these steps, by name, separated by commas.
+        #[arg(long, value_delimiter = ',', value_name = "STEP")]
+        only: Vec<String>,
+        /// Lists the steps and does nothing.
+        #[arg(long)]
+        list: bool,
+    },
+    /// Checks the sources: lengths, import rules, names, unsafe code, manifests, documents.
+    Tidy,
+    /// Runs the benchmarks and prints each beside its peers.
+    Bench {
+        /// Only benchmarks whose name contains this.
+        filter: Option<String>,
+        /// Prints the figures of the last run without running anything.
+        #[arg(long)]
+        no_run: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = Workspace::find().and_then(|workspace| match arguments.task {
+        Task::Ci { list: true, .. } => {
+            ci::list();
+            Ok(())
+        }
+        Task::Ci { only, .. } => ci::run(&workspace, &only),
+        Task::Tidy => tidy::run(&workspace),
+        Task::Bench { filter, no_run } => bench::run(&workspace, filter.as_deref(), !no_run),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
