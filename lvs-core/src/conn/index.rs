@@ -1,12 +1,13 @@
 //! The index of a table: from a hash to the places that may hold its key.
 //!
-//! A bucket is one line: seven entries of a 32-bit tag and a 32-bit place, and a count of *overflow*.
+//! A bucket is one line: seven entries and a count.
 //!
 //! ```text
-//! word 0-3   tags of lanes 0..=6 (two a word, the lower lane in the low half; 0 = free),
-//!            the last half: overflow
-//! word 4-7   places of lanes 0..=6 likewise, the last half unused
+//! word 0-6   low half tag, high half place; 0 = free
+//! word 7     overflow
 //! ```
+//!
+//! An entry is one word, so that it comes and goes by one store.
 //!
 //! An entry stands in its home bucket or, if that is full, in the first one behind it with room. Every
 //! full bucket that it had to pass counts it in `overflow`; taking it away counts them down again. A search
@@ -21,11 +22,12 @@
 //! want (see [`Index::lines_needed`]) 3 in 100 buckets are full when every connection has one
 //! entry, and the longest run of them is short: see the test `a_full_table_probes_few_buckets`.
 
+use super::prefetch::prefetch;
 use super::record::Line;
 
 /// Entries of a bucket.
 const LANES: usize = 7;
-/// The lane whose tag is the overflow count.
+/// The word with the overflow count.
 const OVERFLOW: usize = LANES;
 
 /// How an index of so many buckets is walked. It has no memory of its own: the lines are handed in.
@@ -46,10 +48,10 @@ impl Index {
         Index { buckets }
     }
 
-    /// Loads the home bucket's line; the value means nothing.
+    /// Asks for the home bucket's line.
     #[inline]
-    pub(crate) fn touch(&self, lines: &[Line], hash: u64) -> u32 {
-        lines[self.home(hash)].0[3] as u32
+    pub(crate) fn prefetch(&self, lines: &[Line], hash: u64) {
+        prefetch(&lines[self.home(hash)]);
     }
 
     /// The first place whose tag is that of `hash`.
@@ -58,9 +60,9 @@ impl Index {
         let bucket = &lines[self.home(hash)];
         let hits = hits(bucket, tag(hash));
         if hits != 0 {
-            return Some(lane(bucket, 4, hits.trailing_zeros() as usize));
+            return Some(place(bucket, hits));
         }
-        if overflow(bucket) == 0 { None } else { self.search(lines, hash, |_| true) }
+        if bucket.0[OVERFLOW] == 0 { None } else { self.search(lines, hash, |_| true) }
     }
 
     /// The first place whose tag is that of `hash` and that `matches` accepts.
@@ -76,13 +78,13 @@ impl Index {
             let bucket = &lines[at];
             let mut hits = hits(bucket, tag);
             while hits != 0 {
-                let place = lane(bucket, 4, hits.trailing_zeros() as usize);
+                let place = place(bucket, hits);
                 if matches(place) {
                     return Some(place);
                 }
                 hits &= hits - 1;
             }
-            if overflow(bucket) == 0 {
+            if bucket.0[OVERFLOW] == 0 {
                 return None;
             }
             at = self.next(at);
@@ -97,12 +99,11 @@ impl Index {
             let bucket = &mut lines[at];
             let free = hits(bucket, 0);
             if free != 0 {
-                let free = free.trailing_zeros() as usize;
-                set_lane(bucket, 0, free, tag(hash));
-                set_lane(bucket, 4, free, place);
+                bucket.0[free.trailing_zeros() as usize] =
+                    u64::from(tag(hash)) | u64::from(place) << 32;
                 return;
             }
-            set_lane(bucket, 0, OVERFLOW, overflow(bucket) + 1);
+            bucket.0[OVERFLOW] += 1;
             at = self.next(at);
         }
         debug_assert!(false, "an index has more lanes than its table has keys");
@@ -110,22 +111,17 @@ impl Index {
 
     /// Takes an entry away; whether it was there.
     pub(crate) fn remove(&self, lines: &mut [Line], hash: u64, place: u32) -> bool {
-        let tag = tag(hash);
+        let entry = u64::from(tag(hash)) | u64::from(place) << 32;
         let home = self.home(hash);
         let mut at = home;
         for passed in 0..self.buckets {
-            let mut hits = hits(&lines[at], tag);
-            while hits != 0 {
-                let hit = hits.trailing_zeros() as usize;
-                if lane(&lines[at], 4, hit) == place {
-                    set_lane(&mut lines[at], 0, hit, 0);
-                    set_lane(&mut lines[at], 4, hit, 0);
-                    self.count_down(lines, home, passed);
-                    return true;
-                }
-                hits &= hits - 1;
+            let bucket = &mut lines[at];
+            if let Some(word) = bucket.0[..LANES].iter_mut().find(|word| **word == entry) {
+                *word = 0;
+                self.count_down(lines, home, passed);
+                return true;
             }
-            if overflow(&lines[at]) == 0 {
+            if bucket.0[OVERFLOW] == 0 {
                 return false;
             }
             at = self.next(at);
@@ -138,7 +134,7 @@ impl Index {
         let mut at = home;
         for _ in 0..passed {
             let bucket = &mut lines[at];
-            set_lane(bucket, 0, OVERFLOW, overflow(bucket) - 1);
+            bucket.0[OVERFLOW] -= 1;
             at = self.next(at);
         }
     }
@@ -163,31 +159,18 @@ fn tag(hash: u64) -> u32 {
     (hash as u32).max(1)
 }
 
-/// One bit for each lane with this tag.
+/// One bit for each lane with this tag. (Written so that the compiler compares several at once.)
 #[inline]
 fn hits(bucket: &Line, tag: u32) -> u32 {
     let mut hits = 0;
-    for lane in 0..LANES {
-        let word = bucket.0[lane / 2] >> (32 * (lane % 2));
-        hits |= u32::from(word as u32 == tag) << lane;
+    for lane in 0..=LANES {
+        hits |= u32::from(bucket.0[lane] as u32 == tag) << lane;
     }
-    hits
+    hits & ((1 << LANES) - 1)
 }
 
+/// The place of the first lane hit.
 #[inline]
-fn overflow(bucket: &Line) -> u32 {
-    lane(bucket, 0, OVERFLOW)
-}
-
-/// Half a word: `first` is 0 for tags and 4 for places.
-#[inline]
-fn lane(bucket: &Line, first: usize, lane: usize) -> u32 {
-    (bucket.0[first + lane / 2] >> (32 * (lane % 2))) as u32
-}
-
-#[inline]
-fn set_lane(bucket: &mut Line, first: usize, lane: usize, value: u32) {
-    let shift = 32 * (lane % 2);
-    let word = &mut bucket.0[first + lane / 2];
-    *word = *word & !(0xffff_ffff << shift) | u64::from(value) << shift;
+fn place(bucket: &Line, hits: u32) -> u32 {
+    (bucket.0[hits.trailing_zeros() as usize % 8] >> 32) as u32
 }

@@ -32,6 +32,7 @@
 
 mod hash;
 pub(crate) mod index;
+mod prefetch;
 mod record;
 mod table;
 mod timeouts;

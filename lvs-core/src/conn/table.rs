@@ -3,10 +3,10 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use core::fmt;
-use core::hint::black_box;
 
 use super::FlowHash;
 use super::index::Index;
+use super::prefetch::prefetch;
 use super::record::{COLD_PER_LINE, COLD_WORDS, Cold, FREE_LINK, Hot, HotMut, Line};
 use crate::flow::FlowKey;
 use crate::ids::{ConnId, DestIndex, FwMark, TemplateId};
@@ -116,7 +116,7 @@ const H_LEN: usize = 5;
 ///              │                   never used (high half)                     │
 ///              │            word 5 connections    word 6, 7 zero              │
 ///   line 1     ├──────────────────────────────────────────────────────────────┤
-///              │ index      B buckets: 7 tags, overflow, 7 places             │
+///              │ index      B buckets: 7 entries (tag, place), overflow count │
 ///              │            (bit 31 of a place: a second entry)               │
 ///   1 + B      ├──────────────────────────────────────────────────────────────┤
 ///              │ hot        C records, one line each: see Hot                 │
@@ -175,21 +175,27 @@ impl ConnTable {
         self.hash.of(key)
     }
 
-    /// First stage of a burst: loads the index line of a hash, so that it is there when
-    /// [`candidate`](Self::candidate) wants it. The value means nothing; consume it (a sum over the burst
-    /// through `black_box`), or the compiler drops the load.
+    /// First stage of a burst: asks for the index line of a hash, so that it is there when
+    /// [`candidate`](Self::candidate) wants it.
     #[inline]
-    pub fn touch(&self, hash: u64) -> u32 {
-        self.index.touch(self.index_lines(), hash)
+    pub fn prefetch(&self, hash: u64) {
+        self.index.prefetch(self.index_lines(), hash);
     }
 
-    /// Second stage of a burst: the first slot whose tag fits, whose record is loaded but not compared yet.
-    /// Just a hint for [`find`](Self::find).
+    /// Second stage of a burst: the first slot whose tag fits. Its record is asked for, but not compared
+    /// yet: this is just a hint for [`find`](Self::find).
     #[inline]
     pub fn candidate(&self, hash: u64) -> Option<ConnId> {
         let slot = self.index.first(self.index_lines(), hash)? & !ALIAS;
-        black_box(self.region.lines()[self.layout.hot + slot as usize].0[4]);
+        prefetch(&self.region.lines()[self.layout.hot + slot as usize]);
         Some(ConnId(slot))
+    }
+
+    /// The same as [`prefetch`](Self::prefetch); the value means nothing.
+    #[inline]
+    pub fn touch(&self, hash: u64) -> u32 {
+        self.prefetch(hash);
+        0
     }
 
     /// The connection of a flow. A wrong `hint` costs time, never a wrong answer.
