@@ -258,8 +258,8 @@ pub struct PortSpec {
 pub struct RouteSpec {
     /// The addresses it leads to; the longest prefix wins.
     pub prefix: Prefix,
-    /// The port it leads out of.
-    pub port: PortId,
+    /// The port it leads out of; `None` says that nothing leads there, as `ip route add unreachable`.
+    pub port: Option<PortId>,
     /// The gateway; `None` where the addresses are on the link.
     pub via: Option<IpAddr>,
 }
@@ -313,6 +313,22 @@ impl Default for IcmpPacing {
     }
 }
 
+/// How the director deals with its neighbours of its own accord.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Neighborhood {
+    /// Ask for a real server's address when it is added, before its first client.
+    pub resolve_ahead: bool,
+    /// How often to ask who else answers for each virtual address; `None` never asks.
+    pub probe_virtual: Option<Duration>,
+}
+
+impl Default for Neighborhood {
+    /// Ask ahead, and look every 30 s for real servers that answer ARP for a virtual address.
+    fn default() -> Self {
+        Neighborhood { resolve_ahead: true, probe_virtual: Some(Duration::from_secs(30)) }
+    }
+}
+
 /// One change of the director's configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -339,6 +355,8 @@ pub enum Command {
     SetTunables(Tunables),
     /// Pacing of our own ICMP errors.
     SetIcmpPacing(IcmpPacing),
+    /// How the director deals with its neighbours.
+    SetNeighborhood(Neighborhood),
     /// Replaces all mark rules.
     SetMarkRules(Vec<MarkRule>),
     /// Adds a port or replaces what is known of it.
@@ -388,6 +406,8 @@ pub enum ApplyError {
     NotUnicast,
     /// A real server of another family, which only tunnels allow.
     OtherFamily,
+    /// The forwarding method is not available.
+    MethodUnavailable(ForwardingMethod),
     /// A limit is reached; the field of [`Limits`](crate::limits::Limits).
     Limit(&'static str),
     /// A port, route or neighbour that names a port which was not set.
@@ -412,6 +432,9 @@ impl fmt::Display for ApplyError {
             ),
             ApplyError::OtherFamily => {
                 f.write_str("Different address family is allowed only for tunneling servers")
+            }
+            ApplyError::MethodUnavailable(method) => {
+                write!(f, "forwarding method {} is not available", method.word())
             }
             ApplyError::Limit(name) => {
                 write!(f, "the limit {name} is reached; start with a larger one")

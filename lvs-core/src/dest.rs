@@ -1,0 +1,359 @@
+//! Destinations: the real servers of each service, with their load.
+//!
+//! A destination outlives its place in a service: when it is deleted while connections or templates
+//! still refer to it, it waits unlisted, and adding the same server again brings it back with its
+//! counts (rules L1, L4, R9).
+
+use alloc::vec::Vec;
+
+use crate::command::{DestinationSpec, ForwardingMethod, ServiceKey};
+use crate::flow::Endpoint;
+use crate::ids::{DestIndex, ServiceIndex};
+use crate::neighbor::NeighborIndex;
+use crate::stats::Counters;
+use crate::time::{Duration, Instant};
+
+/// How often unlisted destinations are looked at, as in the kernel (`IPVS.md` in the field's words: the
+/// trash is checked each 60 s).
+pub(crate) const UNLISTED_CHECK: Duration = Duration::from_secs(60);
+/// How long an unlisted destination stays after its last connection, so that its counters may revive.
+const UNLISTED_IDLE: Duration = Duration::from_secs(120);
+
+/// Where packets to a destination go next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hop {
+    /// No route leads there.
+    Unreachable,
+    /// The address is the director's own (rule F12).
+    Local,
+    /// Out of a port, to a neighbour.
+    Via {
+        /// The port.
+        port: crate::ids::PortId,
+        /// The neighbour on untagged links; where VLAN tags are kept it is looked up anew.
+        neighbor: NeighborIndex,
+    },
+}
+
+/// One real server of one virtual service.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    pub(crate) spec: DestinationSpec,
+    pub(crate) service_key: ServiceKey,
+    pub(crate) service: Option<ServiceIndex>,
+    pub(crate) hop: Hop,
+    pub(crate) active: u32,
+    pub(crate) inactive: u32,
+    pub(crate) persistent: u32,
+    pub(crate) overloaded: bool,
+    pub(crate) counters: Counters,
+    idle_since: Option<Instant>,
+}
+
+impl Destination {
+    /// A listed destination without connections.
+    pub(crate) fn new(
+        spec: DestinationSpec,
+        service_key: ServiceKey,
+        service: ServiceIndex,
+    ) -> Destination {
+        Destination {
+            spec,
+            service_key,
+            service: Some(service),
+            hop: Hop::Unreachable,
+            active: 0,
+            inactive: 0,
+            persistent: 0,
+            overloaded: false,
+            counters: Counters::default(),
+            idle_since: None,
+        }
+    }
+
+    /// Address and port.
+    pub fn addr(&self) -> Endpoint {
+        self.spec.addr
+    }
+
+    /// The weight; 0 is quiesced.
+    pub fn weight(&self) -> u32 {
+        self.spec.weight
+    }
+
+    /// Connections in an active state (rule C4).
+    pub fn active(&self) -> u32 {
+        self.active
+    }
+
+    /// All other connections.
+    pub fn inactive(&self) -> u32 {
+        self.inactive
+    }
+
+    /// Whether it is full (rule S14) and takes no scheduled connection.
+    pub fn overloaded(&self) -> bool {
+        self.overloaded
+    }
+
+    /// The forwarding method that new connections get.
+    pub fn method(&self) -> ForwardingMethod {
+        self.spec.method
+    }
+
+    /// Whether a scheduler may choose it at all: neither quiesced nor full.
+    pub fn is_eligible(&self) -> bool {
+        self.spec.weight > 0 && !self.overloaded
+    }
+
+    /// Whether it stands in a service's list.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.service.is_some()
+    }
+
+    /// Connections and templates that refer to it.
+    fn references(&self) -> u64 {
+        u64::from(self.active) + u64::from(self.inactive) + u64::from(self.persistent)
+    }
+
+    /// A connection begins; every one begins inactive, its first packet may make it active.
+    pub(crate) fn connection_begins(&mut self) {
+        self.inactive += 1;
+        self.mark_if_full();
+    }
+
+    /// A template begins.
+    pub(crate) fn template_begins(&mut self) {
+        self.persistent += 1;
+        self.mark_if_full();
+    }
+
+    /// A connection ends.
+    pub(crate) fn connection_ends(&mut self, active: bool) {
+        let count = if active { &mut self.active } else { &mut self.inactive };
+        debug_assert!(*count > 0, "a connection that ends was counted");
+        *count = count.saturating_sub(1);
+        self.open_if_emptied();
+    }
+
+    /// A template ends.
+    pub(crate) fn template_ends(&mut self) {
+        debug_assert!(self.persistent > 0, "a template that ends was counted");
+        self.persistent = self.persistent.saturating_sub(1);
+        self.open_if_emptied();
+    }
+
+    /// A connection's state moves between active and inactive.
+    pub(crate) fn connection_moves(&mut self, to_active: bool) {
+        if to_active {
+            self.inactive = self.inactive.saturating_sub(1);
+            self.active += 1;
+        } else {
+            self.active = self.active.saturating_sub(1);
+            self.inactive += 1;
+        }
+    }
+
+    /// Takes over weight, method and thresholds. A raised or absent upper threshold opens a full server
+    /// at once; a lowered one is only looked at with the next connection (rule S14).
+    pub(crate) fn edit(&mut self, spec: DestinationSpec) {
+        if spec.upper_threshold == 0 || spec.upper_threshold > self.spec.upper_threshold {
+            self.overloaded = false;
+        }
+        self.spec = spec;
+    }
+
+    fn connections(&self) -> u64 {
+        u64::from(self.active) + u64::from(self.inactive)
+    }
+
+    fn mark_if_full(&mut self) {
+        let upper = u64::from(self.spec.upper_threshold);
+        if upper != 0 && self.connections() >= upper {
+            self.overloaded = true;
+        }
+    }
+
+    fn open_if_emptied(&mut self) {
+        let (upper, lower) =
+            (u64::from(self.spec.upper_threshold), u64::from(self.spec.lower_threshold));
+        let connections = self.connections();
+        let open = if lower != 0 {
+            connections < lower
+        } else {
+            upper == 0 || connections * 4 < upper * 3
+        };
+        if open {
+            self.overloaded = false;
+        }
+    }
+}
+
+/// All destinations, listed and unlisted, at fixed places.
+#[derive(Debug)]
+pub struct Destinations {
+    slots: Vec<Option<Destination>>,
+    free: Vec<u32>,
+}
+
+impl Destinations {
+    pub(crate) fn new(capacity: u32) -> Destinations {
+        let free = (0..capacity).rev().collect();
+        Destinations { slots: (0..capacity).map(|_| None).collect(), free }
+    }
+
+    /// Puts a destination in a free place; `None` if there is none.
+    pub(crate) fn insert(&mut self, destination: Destination) -> Option<DestIndex> {
+        if self.free.is_empty() {
+            self.reclaim_idle();
+        }
+        let index = self.free.pop()?;
+        self.slots[index as usize] = Some(destination);
+        Some(DestIndex(index))
+    }
+
+    /// The destination at a place that is in use.
+    pub(crate) fn at(&self, index: DestIndex) -> &Destination {
+        self.slots[index.index()].as_ref().expect("INVARIANT: an index in use names a destination")
+    }
+
+    /// The destination at a place that is in use.
+    pub(crate) fn at_mut(&mut self, index: DestIndex) -> &mut Destination {
+        self.slots[index.index()].as_mut().expect("INVARIANT: an index in use names a destination")
+    }
+
+    /// All places in use.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (DestIndex, &Destination)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(i, slot)| slot.as_ref().map(|d| (DestIndex(i as u32), d)))
+    }
+
+    /// All places in use.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (DestIndex, &mut Destination)> {
+        self.slots
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(i, slot)| slot.as_mut().map(|d| (DestIndex(i as u32), d)))
+    }
+
+    /// The unlisted destination that adding `addr` to the service `key` brings back.
+    pub(crate) fn find_unlisted(&self, key: &ServiceKey, addr: Endpoint) -> Option<DestIndex> {
+        self.iter()
+            .find(|(_, d)| !d.is_listed() && d.service_key == *key && d.spec.addr == addr)
+            .map(|(index, _)| index)
+    }
+
+    /// Takes a destination out of its service.
+    pub(crate) fn unlist(&mut self, index: DestIndex) {
+        let destination = self.at_mut(index);
+        destination.service = None;
+        destination.idle_since = None;
+    }
+
+    /// The regular look at unlisted destinations: one without connections is noted at one look and
+    /// freed at the first look 120 s later. Returns whether any is left.
+    pub(crate) fn check_unlisted(&mut self, now: Instant) -> bool {
+        let mut left = false;
+        for index in 0..self.slots.len() {
+            let Some(d) = &mut self.slots[index] else { continue };
+            if d.is_listed() {
+                continue;
+            }
+            left = true;
+            if d.references() > 0 {
+                d.idle_since = None;
+                continue;
+            }
+            match d.idle_since {
+                None => d.idle_since = Some(now),
+                Some(since) if now.saturating_since(since) >= UNLISTED_IDLE => {
+                    self.slots[index] = None;
+                    self.free.push(index as u32);
+                }
+                Some(_) => {}
+            }
+        }
+        left
+    }
+
+    fn reclaim_idle(&mut self) {
+        for index in 0..self.slots.len() {
+            if self.slots[index].as_ref().is_some_and(|d| !d.is_listed() && d.references() == 0) {
+                self.slots[index] = None;
+                self.free.push(index as u32);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::addr::Family;
+    use crate::ids::FwMark;
+
+    fn destination(upper: u32, lower: u32) -> Destination {
+        let addr = Endpoint::new(IpAddr::V4(Ipv4Addr::new(10, 1, 0, 2)), 80);
+        let mut spec = DestinationSpec::new(addr);
+        spec.upper_threshold = upper;
+        spec.lower_threshold = lower;
+        let key = ServiceKey::Mark { mark: FwMark(1), family: Family::V4 };
+        Destination::new(spec, key, ServiceIndex(0))
+    }
+
+    #[test]
+    fn full_at_the_upper_threshold_and_open_below_the_lower_one() {
+        let mut d = destination(3, 2);
+        for _ in 0..3 {
+            d.connection_begins();
+        }
+        assert!(d.overloaded());
+        d.connection_ends(false);
+        assert!(d.overloaded(), "2 is not below 2");
+        d.connection_ends(false);
+        assert!(!d.overloaded());
+    }
+
+    #[test]
+    fn without_a_lower_threshold_open_below_three_quarters() {
+        let mut d = destination(4, 0);
+        for _ in 0..4 {
+            d.connection_begins();
+        }
+        d.connection_ends(false);
+        assert!(d.overloaded(), "3 is not below 3");
+        d.connection_ends(false);
+        assert!(!d.overloaded());
+    }
+
+    #[test]
+    fn lowering_the_threshold_waits_for_the_next_connection() {
+        let mut d = destination(4, 0);
+        d.connection_begins();
+        d.connection_begins();
+        d.edit(DestinationSpec { upper_threshold: 1, ..d.spec });
+        assert!(!d.overloaded());
+        d.connection_begins();
+        assert!(d.overloaded());
+        d.edit(DestinationSpec { upper_threshold: 9, ..d.spec });
+        assert!(!d.overloaded());
+    }
+
+    #[test]
+    fn an_unlisted_destination_is_freed_two_looks_after_its_last_connection() {
+        let mut all = Destinations::new(1);
+        let index = all.insert(destination(0, 0)).unwrap();
+        all.at_mut(index).connection_begins();
+        all.unlist(index);
+        assert!(all.check_unlisted(Instant::from_secs(60)));
+        all.at_mut(index).connection_ends(false);
+        assert!(all.check_unlisted(Instant::from_secs(120)));
+        assert!(all.check_unlisted(Instant::from_secs(180)));
+        all.check_unlisted(Instant::from_secs(240));
+        assert_eq!(all.iter().count(), 0);
+    }
+}
