@@ -1,0 +1,139 @@
+//! *Explain*: the path of a packet as data, from the code that decides it.
+//!
+//! The director is generic over an [`Explain`]. With [`Silent`], the default, the calls compile to
+//! nothing; with an explainer attached the same code hands out an [`Event`] for each step.
+
+use crate::command::ServiceKey;
+use crate::dest::Hop;
+use crate::drop::{DropReason, PassReason};
+use crate::flow::{Endpoint, FlowKey};
+use crate::ids::{FwMark, PortId};
+use crate::state::State;
+use crate::time::Duration;
+
+/// Whether a destination was chosen, and if not, why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Eligibility {
+    /// The scheduler's choice.
+    Chosen,
+    /// Could have been chosen.
+    Eligible,
+    /// Weight 0.
+    Quiesced,
+    /// Full (rule S14).
+    Overloaded,
+}
+
+/// Why an existing connection was not used for its packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rescheduled {
+    /// A SYN met an ended connection (`conn_reuse_mode`, rule C5).
+    Reused,
+    /// A SYN met a connection of a quiesced server (`expire_nodest_conn`, rule C6).
+    Quiesced,
+    /// The server was deleted (`expire_nodest_conn`, rules L2, L3).
+    Deleted,
+}
+
+/// One step on the way of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// What the packet is.
+    Flow(FlowKey),
+    /// It belongs to a connection of this destination.
+    ConnectionFound {
+        /// The connection's destination.
+        destination: Endpoint,
+        /// Its state before the packet.
+        state: State,
+    },
+    /// No connection has this key.
+    ConnectionMissing,
+    /// There is a connection, but the packet is scheduled anew.
+    Rescheduled(Rescheduled),
+    /// A rule set this mark.
+    Marked(FwMark),
+    /// It matches this service.
+    Service(ServiceKey),
+    /// It matches no service.
+    NoService,
+    /// It matches a service but may not open a connection (rules P1, P6, P7).
+    MayNotOpen,
+    /// A template sends the client to this destination.
+    TemplateHit {
+        /// The template's destination.
+        destination: Endpoint,
+        /// Connections it controls.
+        holds: u32,
+    },
+    /// No template for this client.
+    TemplateMissing {
+        /// The key that was looked for.
+        key: FlowKey,
+    },
+    /// The client's template could not be used any more: its server is deleted, or quiesced under
+    /// `expire_quiescent_template` (rules R8, R9).
+    TemplateSpoilt {
+        /// The template's destination.
+        destination: Endpoint,
+    },
+    /// A destination the scheduler looked at.
+    Candidate {
+        /// Its address.
+        destination: Endpoint,
+        /// Its weight.
+        weight: u32,
+        /// Its active connections.
+        active: u32,
+        /// Its inactive connections.
+        inactive: u32,
+        /// What became of it.
+        eligibility: Eligibility,
+    },
+    /// The scheduler found no destination.
+    NoDestination,
+    /// A connection was opened.
+    Opened {
+        /// Its destination.
+        destination: Endpoint,
+    },
+    /// The connection's state after the packet.
+    State {
+        /// Before.
+        from: State,
+        /// After.
+        to: State,
+        /// How long it lasts without another packet.
+        timeout: Duration,
+    },
+    /// Where it is sent.
+    Forward(Hop),
+    /// It waits for a neighbour's address.
+    WaitsForNeighbor(PortId),
+    /// It was dropped.
+    Dropped(DropReason),
+    /// It was left to the host.
+    Passed(PassReason),
+}
+
+/// Takes the events of packets. `frame` is the frame's place in the burst.
+pub trait Explain {
+    /// One step; `event` is only called by explainers that want it.
+    fn event(&mut self, frame: usize, event: impl FnOnce() -> Event);
+}
+
+/// Explains nothing, at no cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Explain for Silent {
+    #[inline(always)]
+    fn event(&mut self, _: usize, _: impl FnOnce() -> Event) {}
+}
+
+impl<F: FnMut(usize, Event)> Explain for F {
+    fn event(&mut self, frame: usize, event: impl FnOnce() -> Event) {
+        self(frame, event());
+    }
+}
