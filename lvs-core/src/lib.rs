@@ -1,4 +1,41 @@
-//! The engine of a Linux Virtual Server director.
+//! The engine of a Linux Virtual Server director: bytes, time and tables in, verdicts out.
+//!
+//! A [`Director`](director::Director) takes bursts of Ethernet frames and decides about each as Linux
+//! IPVS does: which virtual service it belongs to, which real server its client goes to, and how it gets
+//! there. The crate reads no clock, owns no socket, starts no thread, and allocates nothing for a packet:
+//! all memory is fixed by [`Limits`](limits::Limits) when a director is made. It needs no operating
+//! system (`no_std` with `alloc`).
+//!
+//! ```text
+//!   FrameIo ──lends──▶ &mut [Frame]
+//!                          │ parse        bytes ─▶ Headers, FlowKey
+//!                          │ conn         FlowKey ─▶ connection ──hit──────────┐
+//!                          │ service      mark, address, port ─▶ service       │
+//!                          │ persist      masked client ─▶ template            │
+//!                          │ sched        destinations ─▶ the chosen one       │
+//!                          ▼ director     state, timeout, TTL, MTU, next hop ◀─┘
+//!   FrameIo ◀─verdict── Pass · Drop(reason) · Transmit(port) · Reply(port) · Absorb
+//! ```
+//!
+//! Commands ([`command`]) change the configuration between bursts; listings ([`listing`]) tell the state
+//! as data. Rules named in these pages (S3, R4, …) are those of the project's conformance set, found by
+//! recording a real kernel.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`director`] | the path of a packet; the only module that knows all others |
+//! | [`io`] | the interface to whatever carries frames |
+//! | [`parse`], [`wire`] | headers |
+//! | [`conn`], [`persist`], [`timer`] | connections, templates, the wheel that ends them |
+//! | [`sched`], [`dest`] | schedulers and the real servers they choose from |
+//! | [`state`] | TCP and UDP states and how long they last |
+//! | [`explain`] | why a packet went where it went |
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `std` | the in-memory backend `io::mem` and the suite `io::conformance` that backends are held to |
 #![no_std]
 // One function is excepted, `conn::prefetch`, which says why.
 #![deny(unsafe_code)]
@@ -10,15 +47,28 @@ extern crate std;
 pub mod addr;
 pub mod command;
 pub mod conn;
+pub mod dest;
+pub mod director;
 pub mod drop;
+pub mod explain;
 pub mod flow;
+mod fwmark;
 pub mod ids;
 pub mod io;
 pub mod limits;
 pub mod listing;
+mod local;
+mod lookup;
+pub mod neighbor;
+pub mod pace;
 pub mod parse;
 pub mod persist;
+mod route;
+pub mod sched;
+mod service;
+pub mod state;
 pub mod stats;
+mod store;
 pub mod time;
 pub mod timer;
 pub mod wire;

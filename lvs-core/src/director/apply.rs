@@ -1,0 +1,385 @@
+//! Commands: the only way the configuration changes, between bursts.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::{Director, Link};
+use crate::addr::Family;
+use crate::command::{
+    ApplyError, Command, DestinationSpec, ForwardingMethod, MarkRule, PortSpec, RouteSpec,
+    ServiceKey, ServiceSpec,
+};
+use crate::dest::{Destination, Hop, UNLISTED_CHECK};
+use crate::flow::Endpoint;
+use crate::ids::{ConnId, DestIndex, L4Port, PortId, ServiceIndex};
+use crate::sched::{Candidates, Change, SchedulerInfo};
+use crate::service::Service;
+use crate::stats::Counters;
+use crate::time::Instant;
+use crate::wire::ethernet::VlanTags;
+
+impl Director {
+    /// Carries out a command at `now`.
+    ///
+    /// # Errors
+    /// If it is refused; then nothing has changed.
+    pub fn apply(&mut self, now: Instant, command: Command) -> Result<(), ApplyError> {
+        self.advance(now);
+        self.settle();
+        match command {
+            Command::AddService(spec) => self.add_service(spec),
+            Command::EditService(spec) => self.edit_service(spec),
+            Command::DeleteService(key) => self.delete_service(&key),
+            Command::Clear => {
+                let all: Vec<ServiceIndex> = self.services.iter().map(|(index, _)| index).collect();
+                all.into_iter().for_each(|index| self.remove_service(index));
+                Ok(())
+            }
+            Command::AddDestination(key, spec) => self.add_destination(key, spec),
+            Command::EditDestination(key, spec) => self.edit_destination(key, spec),
+            Command::DeleteDestination(key, addr) => self.delete_destination(&key, addr),
+            Command::Zero(key) => self.zero(key),
+            Command::SetTimeouts(spec) => {
+                self.make_room_for_timeouts();
+                self.lifetimes.apply(&mut self.timeouts, spec);
+                Ok(())
+            }
+            Command::SetTunables(tunables) => {
+                self.tunables = tunables;
+                Ok(())
+            }
+            Command::SetIcmpPacing(pacing) => {
+                self.pacer.set(pacing);
+                Ok(())
+            }
+            Command::SetNeighborhood(neighborhood) => {
+                self.neighborhood = neighborhood;
+                self.next_probe = neighborhood.probe_virtual.map(|_| self.now);
+                Ok(())
+            }
+            Command::SetMarkRules(rules) => self.set_mark_rules(rules),
+            Command::SetPort(spec) => self.set_port(spec),
+            Command::SetRoutes(routes) => self.set_routes(routes),
+            Command::AddLocal { addr, answer } => self.add_local(addr, answer),
+            Command::RemoveLocal(addr) => {
+                let was = self.locals.remove(addr);
+                self.resolve_hops();
+                if was { Ok(()) } else { Err(ApplyError::BadAddress(addr)) }
+            }
+            Command::SetNeighbor { port, addr, mac } => {
+                self.link(port).ok_or(ApplyError::NoSuchPort(port))?;
+                let neighbor = self.neighbors.find_or_add(port, &VlanTags::NONE, addr);
+                let neighbor = neighbor.ok_or(ApplyError::Limit("neighbors_max"))?;
+                self.neighbors.set_permanent(neighbor, mac);
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes a scheduler of the embedding program's own known under its name. A later one of the same
+    /// name takes an earlier one's place for services that are added from then on.
+    pub fn register_scheduler(&mut self, info: SchedulerInfo) {
+        self.schedulers.retain(|known| known.name != info.name);
+        self.schedulers.push(info);
+    }
+
+    fn scheduler(&self, name: &str) -> Result<SchedulerInfo, ApplyError> {
+        let known = self.schedulers.iter().find(|info| info.name == name);
+        known.copied().ok_or(ApplyError::NoSuchScheduler)
+    }
+
+    fn add_service(&mut self, spec: ServiceSpec) -> Result<(), ApplyError> {
+        if self.services.by_key(&spec.key).is_some() {
+            return Err(ApplyError::ServiceExists);
+        }
+        let info = self.scheduler(&spec.scheduler)?;
+        let scheduler = (info.make)(spec.flags, &Candidates::new(&[], &self.dests));
+        let service = Service { spec, list: Vec::new(), scheduler, counters: Counters::default() };
+        let added = self.services.insert(service);
+        added.map(|_| ()).ok_or(ApplyError::Limit("services_max"))
+    }
+
+    /// `-E` sets everything (rule L6); a scheduler that stays the same keeps its place.
+    fn edit_service(&mut self, spec: ServiceSpec) -> Result<(), ApplyError> {
+        let index = self.services.by_key(&spec.key).ok_or(ApplyError::NoSuchService)?;
+        let info = self.scheduler(&spec.scheduler)?;
+        let service = self.services.at_mut(index);
+        if service.spec.scheduler != spec.scheduler || service.spec.flags != spec.flags {
+            service.scheduler =
+                (info.make)(spec.flags, &Candidates::new(&service.list, &self.dests));
+        }
+        service.spec = spec;
+        Ok(())
+    }
+
+    fn delete_service(&mut self, key: &ServiceKey) -> Result<(), ApplyError> {
+        let index = self.services.by_key(key).ok_or(ApplyError::NoSuchService)?;
+        self.remove_service(index);
+        Ok(())
+    }
+
+    fn remove_service(&mut self, index: ServiceIndex) {
+        let Some(service) = self.services.remove(index) else { return };
+        for destination in service.list {
+            self.unlist(destination);
+        }
+        self.end_unlisted();
+    }
+
+    fn add_destination(
+        &mut self,
+        key: ServiceKey,
+        mut spec: DestinationSpec,
+    ) -> Result<(), ApplyError> {
+        let service = self.services.by_key(&key).ok_or(ApplyError::ServiceNotDefined)?;
+        check_destination(&key, &mut spec)?;
+        if self.listed(service, spec.addr).is_some() {
+            return Err(ApplyError::DestinationExists);
+        }
+        if !self.is_unicast(spec.addr.addr) {
+            return Err(ApplyError::NotUnicast);
+        }
+        let index = match self.dests.find_unlisted(&key, spec.addr) {
+            Some(index) => {
+                let destination = self.dests.at_mut(index);
+                destination.service = Some(service);
+                destination.edit(spec);
+                index
+            }
+            None => {
+                let new = Destination::new(spec, key, service);
+                self.dests.insert(new).ok_or(ApplyError::Limit("destinations_max"))?
+            }
+        };
+        self.resolve_hop(index);
+        self.services.at_mut(service).list.insert(0, index);
+        self.tell_scheduler(service, Change::Added(0));
+        Ok(())
+    }
+
+    fn edit_destination(
+        &mut self,
+        key: ServiceKey,
+        mut spec: DestinationSpec,
+    ) -> Result<(), ApplyError> {
+        let service = self.services.by_key(&key).ok_or(ApplyError::ServiceNotDefined)?;
+        check_destination(&key, &mut spec)?;
+        let position = self.listed(service, spec.addr).ok_or(ApplyError::NoSuchDestination)?;
+        let index = self.services.at(service).list[position];
+        self.dests.at_mut(index).edit(spec);
+        self.tell_scheduler(service, Change::Edited(position));
+        Ok(())
+    }
+
+    fn delete_destination(&mut self, key: &ServiceKey, addr: Endpoint) -> Result<(), ApplyError> {
+        let service = self.services.by_key(key).ok_or(ApplyError::ServiceNotDefined)?;
+        let position = self.listed(service, addr).ok_or(ApplyError::NoSuchDestination)?;
+        let index = self.services.at_mut(service).list.remove(position);
+        self.unlist(index);
+        self.tell_scheduler(service, Change::Removed(position));
+        self.end_unlisted();
+        Ok(())
+    }
+
+    fn zero(&mut self, key: Option<ServiceKey>) -> Result<(), ApplyError> {
+        let Some(key) = key else {
+            self.services.iter_mut().for_each(|service| service.counters = Counters::default());
+            self.dests.iter_mut().for_each(|(_, d)| d.counters = Counters::default());
+            self.stats.total = Counters::default();
+            return Ok(());
+        };
+        let index = self.services.by_key(&key).ok_or(ApplyError::NoSuchService)?;
+        let service = self.services.at_mut(index);
+        service.counters = Counters::default();
+        for &destination in &service.list {
+            self.dests.at_mut(destination).counters = Counters::default();
+        }
+        Ok(())
+    }
+
+    fn set_mark_rules(&mut self, rules: Vec<MarkRule>) -> Result<(), ApplyError> {
+        if rules.len() > self.limits.mark_rules_max as usize {
+            return Err(ApplyError::Limit("mark_rules_max"));
+        }
+        self.marks.set(rules);
+        Ok(())
+    }
+
+    fn set_port(&mut self, spec: PortSpec) -> Result<(), ApplyError> {
+        let id = spec.id;
+        if id.index() >= self.links.len() {
+            return Err(ApplyError::Limit("ports_max"));
+        }
+        if spec.addresses.len() > self.locals.room() {
+            return Err(ApplyError::Limit("local_addresses_max"));
+        }
+        self.links[id.index()] = Some(Link { mac: spec.mac, mtu: spec.mtu });
+        for prefix in &spec.addresses {
+            self.locals.add_own(prefix.addr());
+        }
+        if let Some(old) = self.routes.set_port(spec) {
+            old.addresses.iter().for_each(|prefix| self.locals.remove_own(prefix.addr()));
+        }
+        self.resolve_hops();
+        let answered: Vec<IpAddr> =
+            self.locals.iter().filter(|local| local.answer).map(|local| local.addr).collect();
+        answered.into_iter().for_each(|addr| self.announce(addr));
+        Ok(())
+    }
+
+    fn set_routes(&mut self, routes: Vec<RouteSpec>) -> Result<(), ApplyError> {
+        if routes.len() > self.limits.routes_max as usize {
+            return Err(ApplyError::Limit("routes_max"));
+        }
+        for route in &routes {
+            if let Some(port) = route.port {
+                self.link(port).ok_or(ApplyError::NoSuchPort(port))?;
+            }
+            if let Some(via) =
+                route.via.filter(|via| Family::of(*via) != Family::of(route.prefix.addr()))
+            {
+                return Err(ApplyError::BadAddress(via));
+            }
+        }
+        self.routes.set_routes(routes);
+        self.resolve_hops();
+        Ok(())
+    }
+
+    fn add_local(&mut self, addr: IpAddr, answer: bool) -> Result<(), ApplyError> {
+        if addr.is_multicast() || addr.is_unspecified() {
+            return Err(ApplyError::BadAddress(addr));
+        }
+        if !self.locals.add(addr, answer) {
+            return Err(ApplyError::Limit("local_addresses_max"));
+        }
+        self.resolve_hops();
+        if answer {
+            self.announce(addr);
+        }
+        if self.neighborhood.probe_virtual.is_some() {
+            self.next_probe = Some(self.now);
+        }
+        Ok(())
+    }
+
+    /// The position of a destination in its service's list.
+    fn listed(&self, service: ServiceIndex, addr: Endpoint) -> Option<usize> {
+        let list = &self.services.at(service).list;
+        list.iter().position(|&index| self.dests.at(index).addr() == addr)
+    }
+
+    fn unlist(&mut self, index: DestIndex) {
+        self.dests.unlist(index);
+        if self.next_unlisted_check.is_none() {
+            self.next_unlisted_check = Some(self.now + UNLISTED_CHECK);
+        }
+    }
+
+    /// Under `expire_nodest_conn` everything of a deleted server ends with it (rule L2).
+    fn end_unlisted(&mut self) {
+        if !self.tunables.expire_nodest_conn {
+            return;
+        }
+        let mut from = 0;
+        while let Some(id) = self.conns.next_live(from) {
+            from = id.0 + 1;
+            if !self.dests.at(self.conns.dest(id)).is_listed() {
+                self.end_connection(id);
+            }
+        }
+        let mut from = 0;
+        while let Some(id) = self.templates.next_live(from) {
+            from = id.0 + 1;
+            let template = self.templates.template(id);
+            if template.holds() == 0 && !self.dests.at(template.dest).is_listed() {
+                self.end_template(id);
+            }
+        }
+    }
+
+    fn tell_scheduler(&mut self, service: ServiceIndex, change: Change) {
+        let service = self.services.at_mut(service);
+        service.scheduler.changed(&Candidates::new(&service.list, &self.dests), change);
+    }
+
+    /// Forgets timeouts that nobody has any more, if there are many.
+    fn make_room_for_timeouts(&mut self) {
+        if self.timeouts.len() + 8 < usize::from(super::TIMEOUTS_MAX) {
+            return;
+        }
+        let (conns, mut from) = (&self.conns, 0);
+        let live = core::iter::from_fn(|| {
+            let id: ConnId = conns.next_live(from)?;
+            from = id.0 + 1;
+            Some(conns.hot(id).timeout_index())
+        });
+        self.timeouts.collect(live.chain(self.lifetimes.in_use()));
+    }
+
+    /// Finds the way to every destination anew.
+    fn resolve_hops(&mut self) {
+        let all: Vec<DestIndex> = self.dests.iter().map(|(index, _)| index).collect();
+        all.into_iter().for_each(|index| self.resolve_hop(index));
+    }
+
+    fn resolve_hop(&mut self, index: DestIndex) {
+        let addr = self.dests.at(index).addr().addr;
+        let hop = self.hop_to(addr);
+        self.dests.at_mut(index).hop = hop;
+        if let Hop::Via { neighbor, .. } = hop
+            && self.neighborhood.resolve_ahead
+            && self.neighbors.want(neighbor, self.now)
+        {
+            self.ask(neighbor);
+        }
+    }
+
+    fn hop_to(&mut self, addr: IpAddr) -> Hop {
+        if addr.is_loopback() || self.locals.contains(addr) {
+            return Hop::Local;
+        }
+        let Some((port, next)) = self.routes.towards(addr) else { return Hop::Unreachable };
+        match self.neighbors.find_or_add(port, &VlanTags::NONE, next) {
+            Some(neighbor) => Hop::Via { port, neighbor },
+            None => Hop::Unreachable,
+        }
+    }
+
+    /// Whether an address may be a real server's: no group, no broadcast of a port's subnet.
+    fn is_unicast(&self, addr: IpAddr) -> bool {
+        if addr.is_multicast() || addr.is_unspecified() {
+            return false;
+        }
+        let IpAddr::V4(v4) = addr else { return true };
+        let is_broadcast_of = |prefix: &crate::addr::Prefix| {
+            let host_bits = u32::MAX.checked_shr(u32::from(prefix.len())).unwrap_or(0);
+            prefix.len() < 31 && prefix.contains(addr) && v4.to_bits() & host_bits == host_bits
+        };
+        !v4.is_broadcast()
+            && !self.routes.ports().iter().flat_map(|port| &port.addresses).any(is_broadcast_of)
+    }
+
+    /// The port's number if it was set.
+    pub fn has_port(&self, port: PortId) -> bool {
+        self.link(port).is_some()
+    }
+}
+
+/// Checks what the kernel checks, and gives DR and TUN servers the service's port (rule L9).
+fn check_destination(key: &ServiceKey, spec: &mut DestinationSpec) -> Result<(), ApplyError> {
+    if spec.lower_threshold > spec.upper_threshold {
+        return Err(ApplyError::ThresholdRange);
+    }
+    if !matches!(spec.method, ForwardingMethod::DirectRoute) {
+        return Err(ApplyError::MethodUnavailable(spec.method));
+    }
+    if key.family() != Family::of(spec.addr.addr) {
+        return Err(ApplyError::OtherFamily);
+    }
+    spec.addr.port = match key {
+        ServiceKey::Address { virt, .. } => virt.port,
+        ServiceKey::Mark { .. } => L4Port::ANY,
+    };
+    Ok(())
+}

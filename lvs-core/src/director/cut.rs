@@ -1,0 +1,121 @@
+//! Cutting an IPv4 packet that is larger than the next link (RFC 791 §3.2, rule F8).
+
+use super::Director;
+use crate::drop::DropReason;
+use crate::io::{Checksum, Frame, Verdict};
+use crate::neighbor::NeighborIndex;
+use crate::parse::Headers;
+use crate::store::{Parcel, Store};
+use crate::wire::{checksum, ethernet, ipv4};
+
+/// Bytes that hold any link and IPv4 header.
+const HEAD: usize = ethernet::HEADER_LEN + 8 + ipv4::HEADER_LEN_MAX;
+
+/// One option of an IPv4 header: "no operation" (RFC 791 §3.1).
+const NOOP: u8 = 1;
+
+impl Director {
+    /// Keeps a packet that leaves in pieces.
+    pub(super) fn cut_later(
+        &mut self,
+        frame: &mut Frame<'_>,
+        headers: &Headers,
+        neighbor: NeighborIndex,
+    ) -> Verdict {
+        finish_checksum(frame, headers);
+        if self.neighbors.at(neighbor).mac().is_none() {
+            return self.wait_for_neighbor(frame, neighbor);
+        }
+        match self.store.put(frame) {
+            Some(parcel) => {
+                self.send_stored(parcel, neighbor);
+                Verdict::Absorb
+            }
+            None => Verdict::Drop(DropReason::StoreFull),
+        }
+    }
+}
+
+/// Finishes a checksum that was left to the hardware, which cannot sum over several frames.
+fn finish_checksum(frame: &mut Frame<'_>, headers: &Headers) {
+    let Checksum::Partial { start, offset } = frame.offload.checksum else { return };
+    let (start, at) = (usize::from(start), usize::from(start) + usize::from(offset));
+    let end = headers.end().min(frame.len());
+    let bytes = frame.bytes_mut();
+    if at + 2 <= end {
+        // The field holds the pseudo-header's sum, which so becomes part of the whole.
+        let sum = match checksum::of(&bytes[start..end]) {
+            0 => 0xffff,
+            sum => sum,
+        };
+        bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    }
+    frame.offload.checksum = Checksum::Unknown;
+}
+
+/// Writes the piece of a stored packet that begins at `offset` of its payload, link header included and
+/// without MAC addresses of the next hop. Returns where the next one begins, or `None` after the last;
+/// `Err` if the slot is too small.
+pub(super) fn piece(
+    store: &Store,
+    parcel: Parcel,
+    mtu: u32,
+    offset: usize,
+    frame: &mut Frame<'_>,
+) -> Result<Option<usize>, DropReason> {
+    let mut head = [0; HEAD];
+    store.read(parcel, 0, &mut head);
+    let Ok((_, _, l3)) = ethernet::tags(&head) else {
+        return Err(DropReason::VlanTruncated);
+    };
+    let ip = &head[l3..];
+    let header_len = usize::from(ip[0] & 0xf) * 4;
+    let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+    let field = u16::from_be_bytes([ip[6], ip[7]]);
+    let payload = total_len.saturating_sub(header_len);
+    let most = (mtu as usize).saturating_sub(header_len) & !7;
+    if most == 0 || offset >= payload {
+        return Err(DropReason::TooBig);
+    }
+    let len = most.min(payload - offset);
+    let last = offset + len == payload;
+    if !frame.set_len(l3 + header_len + len) {
+        return Err(DropReason::SlotTooSmall);
+    }
+    let bytes = frame.bytes_mut();
+    bytes[..l3 + header_len].copy_from_slice(&head[..l3 + header_len]);
+    store.read(parcel, l3 + header_len + offset, &mut bytes[l3 + header_len..]);
+    let header = &mut bytes[l3..l3 + header_len];
+    if offset > 0 {
+        blank_options(&mut header[ipv4::HEADER_LEN..]);
+    }
+    let more = if last { field & ipv4::MORE_FRAGMENTS } else { ipv4::MORE_FRAGMENTS };
+    let place = (field & ipv4::OFFSET_MASK) + (offset / 8) as u16;
+    let df = field & ipv4::DONT_FRAGMENT;
+    header[2..4].copy_from_slice(&((header_len + len) as u16).to_be_bytes());
+    header[6..8].copy_from_slice(&(df | more | place).to_be_bytes());
+    header[10..12].fill(0);
+    let sum = checksum::of(header);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    Ok(if last { None } else { Some(offset + len) })
+}
+
+/// Replaces the options that are not copied into later fragments (RFC 791 §3.1, the copied flag).
+fn blank_options(options: &mut [u8]) {
+    let mut at = 0;
+    while let Some(&kind) = options.get(at) {
+        let len = match kind {
+            0 => return,
+            NOOP => 1,
+            _ => match options.get(at + 1) {
+                Some(&len) if len >= 2 => usize::from(len),
+                _ => return,
+            },
+        };
+        let end = (at + len).min(options.len());
+        if kind & 0x80 == 0 {
+            options[at..end].fill(NOOP);
+        }
+        at = end;
+    }
+}

@@ -1,0 +1,266 @@
+//! A packet to a local address: its connection, or the opening of one; then its state.
+
+use super::open::Bound;
+use super::{Director, flags, timers};
+use crate::drop::{DropReason, PassReason};
+use crate::explain::{Event, Explain, Rescheduled};
+use crate::flow::{FlowKey, Protocol};
+use crate::ids::{ConnId, DestIndex};
+use crate::io::{Frame, Verdict};
+use crate::parse::{Headers, L4};
+use crate::state::{Direction, State, other_step, tcp_step};
+use crate::wire::tcp::TcpFlags;
+
+/// What the first passes found out about a frame.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// Its place in the burst.
+    pub(super) n: usize,
+    pub(super) headers: &'a Headers,
+    pub(super) hash: u64,
+    pub(super) hint: Option<ConnId>,
+}
+
+/// What the connection table says about a packet.
+enum Existing {
+    /// Its connection.
+    Found(ConnId),
+    /// None; where there is one with its key that may not be used, that one is to end.
+    Missing(Option<ConnId>),
+}
+
+impl Director {
+    pub(super) fn inbound<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        x: &mut X,
+    ) -> Verdict {
+        match self.bind(frame, seen, x) {
+            Ok(destination) => self.forward(frame, seen, destination, x),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Finds or opens the packet's connection, counts the packet and moves the state.
+    #[inline]
+    fn bind<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        x: &mut X,
+    ) -> Result<DestIndex, Verdict> {
+        let headers = seen.headers;
+        if !self.looks_at(headers.family) {
+            return Err(Verdict::Pass(PassReason::NoServices));
+        }
+        let flags = match headers.l4_header {
+            _ if headers.fragment.is_some() => return Err(Verdict::Drop(DropReason::Fragment)),
+            L4::Tcp { flags, .. } => flags,
+            L4::Udp => TcpFlags(0),
+            L4::Icmp { .. } => return Err(Verdict::Pass(PassReason::Icmp)),
+            _ => return Err(Verdict::Pass(PassReason::OtherProtocol)),
+        };
+        x.event(seen.n, || Event::Flow(headers.flow));
+        let (id, fresh) = match self.existing(seen, flags, x)? {
+            Existing::Found(id) => (id, false),
+            Existing::Missing(ended) => match self.open(frame, seen, flags, ended, x) {
+                Ok(Bound::Connection(id)) => (id, true),
+                Ok(Bound::OnePacket(destination)) => {
+                    self.count_in(destination, headers.ip_len);
+                    return Ok(destination);
+                }
+                Err(verdict) => {
+                    if let Some(id) = ended {
+                        self.end_soon(id);
+                    }
+                    return Err(verdict);
+                }
+            },
+        };
+        let destination = self.conns.dest(id);
+        self.count_in(destination, headers.ip_len);
+        let direction = if self.conns.hot(id).flags() & flags::NO_OUTPUT != 0 {
+            Direction::InputOnly
+        } else {
+            Direction::Input
+        };
+        self.conns.record_packet(id, self.tick(), headers.ip_len);
+        self.step(seen.n, id, direction, flags, fresh, x);
+        Ok(destination)
+    }
+
+    /// The connection of a packet, unless the rules of reuse or a deleted server say otherwise.
+    #[inline]
+    fn existing<X: Explain>(
+        &mut self,
+        seen: &Seen<'_>,
+        flags: TcpFlags,
+        x: &mut X,
+    ) -> Result<Existing, Verdict> {
+        let Some(id) = self.find_live(&seen.headers.flow, seen.hash, seen.hint) else {
+            x.event(seen.n, || Event::ConnectionMissing);
+            return Ok(Existing::Missing(None));
+        };
+        let destination = self.dests.at(self.conns.dest(id));
+        x.event(seen.n, || Event::ConnectionFound {
+            destination: destination.addr(),
+            state: State::from_byte(self.conns.hot(id).state()),
+        });
+        let syn = flags.syn() && seen.headers.protocol == Protocol::TCP;
+        if syn && let Some(why) = self.rescheduled(id) {
+            x.event(seen.n, || Event::Rescheduled(why));
+            return Ok(Existing::Missing(Some(id)));
+        }
+        if !destination.is_listed() {
+            if !self.tunables.expire_nodest_conn {
+                return Err(Verdict::Drop(DropReason::DestinationGone));
+            }
+            x.event(seen.n, || Event::Rescheduled(Rescheduled::Deleted));
+            return Ok(Existing::Missing(Some(id)));
+        }
+        Ok(Existing::Found(id))
+    }
+
+    /// Whether a SYN on this connection is scheduled anew (rules C5, C6).
+    fn rescheduled(&self, id: ConnId) -> Option<Rescheduled> {
+        let destination = self.dests.at(self.conns.dest(id));
+        if self.tunables.expire_nodest_conn && destination.weight() == 0 {
+            return Some(Rescheduled::Quiesced);
+        }
+        let mode = self.tunables.conn_reuse_mode;
+        if mode == 0 || self.conns.template(id).is_some() {
+            return None;
+        }
+        let one_way = self.conns.hot(id).flags() & flags::NO_OUTPUT != 0;
+        match State::from_byte(self.conns.hot(id).state()) {
+            State::TimeWait | State::Close => Some(Rescheduled::Reused),
+            State::FinWait if mode & 2 != 0 && one_way => Some(Rescheduled::Reused),
+            _ => None,
+        }
+    }
+
+    /// A packet that is not for a local address: perhaps a real server's answer that crosses the
+    /// director. It moves the connection's state and counts as outgoing (rule C7); the host forwards it.
+    pub(super) fn crossing(
+        &mut self,
+        headers: &Headers,
+        hash: u64,
+        hint: Option<ConnId>,
+    ) -> Verdict {
+        let flags = match headers.l4_header {
+            L4::Tcp { flags, .. } => flags,
+            L4::Udp => TcpFlags(0),
+            _ => return Verdict::Pass(PassReason::NotLocal),
+        };
+        if headers.fragment.is_some() || !self.looks_at(headers.family) {
+            return Verdict::Pass(PassReason::NotLocal);
+        }
+        let Some(id) = self.find_live(&headers.flow.reversed(), hash, hint) else {
+            return Verdict::Pass(PassReason::NotLocal);
+        };
+        self.count_out(self.conns.dest(id), headers.ip_len);
+        let kept = self.conns.hot(id).flags() & !flags::NO_OUTPUT;
+        let tick = self.tick();
+        self.conns.hot_mut(id).set_flags(kept);
+        self.conns.hot_mut(id).set_last_seen(tick);
+        self.step(0, id, Direction::Output, flags, false, &mut crate::explain::Silent);
+        Verdict::Pass(PassReason::Reply)
+    }
+
+    /// The connection with this key, if it has not ended.
+    #[inline]
+    pub(super) fn find_live(
+        &self,
+        key: &FlowKey,
+        hash: u64,
+        hint: Option<ConnId>,
+    ) -> Option<ConnId> {
+        self.conns.find(key, hash, hint).filter(|&id| self.is_alive(id))
+    }
+
+    /// Moves a connection's state on, and its place among active and inactive ones and in the wheel.
+    #[inline]
+    fn step<X: Explain>(
+        &mut self,
+        n: usize,
+        id: ConnId,
+        direction: Direction,
+        flags: TcpFlags,
+        fresh: bool,
+        x: &mut X,
+    ) {
+        let protocol = self.conns.key(id).protocol();
+        let from = State::from_byte(self.conns.hot(id).state());
+        let to = match protocol {
+            Protocol::TCP => tcp_step(from, direction, flags),
+            _ => other_step(protocol),
+        };
+        x.event(n, || Event::State { from, to, timeout: self.lifetimes.duration(to) });
+        let timeout = self.lifetimes.index(to);
+        if to != from || timeout != self.conns.hot(id).timeout_index() || fresh {
+            self.change_state(id, to, timeout, fresh);
+        }
+        if protocol == Protocol::UDP && direction == Direction::Output {
+            self.assure(id);
+        }
+    }
+
+    fn change_state(&mut self, id: ConnId, to: State, timeout: u16, fresh: bool) {
+        let was_active = self.conns.hot(id).flags() & flags::INACTIVE == 0;
+        if was_active != to.is_active() {
+            let destination = self.conns.dest(id);
+            self.dests.at_mut(destination).connection_moves(to.is_active());
+            let flags = self.conns.hot(id).flags() ^ flags::INACTIVE;
+            self.conns.hot_mut(id).set_flags(flags);
+        }
+        let old_ticks = self.timeouts.ticks(self.conns.hot(id).timeout_index());
+        let ticks = self.timeouts.ticks(timeout);
+        let mut record = self.conns.hot_mut(id);
+        record.set_state(to as u8);
+        record.set_timeout_index(timeout);
+        // A later end is found when the wheel comes to the old one; an earlier end must be filed.
+        if fresh || ticks < old_ticks {
+            let deadline = self.now.as_millis() + u64::from(ticks);
+            self.wheel.file(timers::connection_timer(id), deadline);
+        }
+        if to == State::Established {
+            self.assure(id);
+        }
+    }
+
+    /// The connection's template becomes ASSURED (rule R2).
+    fn assure(&mut self, id: ConnId) {
+        if let Some(template) = self.conns.template(id) {
+            self.templates.template_mut(template).assured = true;
+        }
+    }
+
+    /// Ends a connection within the tick. What comes before that finds it still, as in the kernel, where
+    /// the answer of the host's own stack keeps it for the ten seconds of CLOSE (rule L3).
+    pub(super) fn end_soon(&mut self, id: ConnId) {
+        let (ending, tick) = (self.lifetimes.ending, self.tick());
+        let mut record = self.conns.hot_mut(id);
+        record.set_timeout_index(ending);
+        record.set_last_seen(tick);
+        self.wheel.file(timers::connection_timer(id), self.now.as_millis() + 1);
+    }
+
+    fn count_in(&mut self, destination: DestIndex, bytes: u32) {
+        let bytes = u64::from(bytes);
+        let destination = self.dests.at_mut(destination);
+        let Some(service) = destination.service else { return };
+        destination.counters.count_in(bytes);
+        self.services.at_mut(service).counters.count_in(bytes);
+        self.stats.total.count_in(bytes);
+    }
+
+    fn count_out(&mut self, destination: DestIndex, bytes: u32) {
+        let bytes = u64::from(bytes);
+        let destination = self.dests.at_mut(destination);
+        let Some(service) = destination.service else { return };
+        destination.counters.count_out(bytes);
+        self.services.at_mut(service).counters.count_out(bytes);
+        self.stats.total.count_out(bytes);
+    }
+}

@@ -1,0 +1,150 @@
+//! Listings: the director's state as data, as of a given moment.
+
+use alloc::vec::Vec;
+
+use super::Director;
+use crate::flow::Endpoint;
+use crate::ids::{ConnId, L4Port, TemplateId};
+use crate::listing::{
+    AddressConflict, ConnectionEntry, Cursor, DestinationEntry, ServiceEntry, TimeoutsEntry,
+};
+use crate::persist::SPOILT_PORT;
+use crate::state::State;
+use crate::time::{Duration, Instant};
+
+impl Director {
+    /// All services with their real servers, as of `now`.
+    pub fn services(&mut self, now: Instant) -> Vec<ServiceEntry> {
+        self.advance(now);
+        self.settle();
+        let entries = self.services.iter().map(|(_, service)| ServiceEntry {
+            spec: service.spec.clone(),
+            counters: service.counters,
+            destinations: service
+                .list
+                .iter()
+                .map(|&index| {
+                    let d = self.dests.at(index);
+                    DestinationEntry {
+                        spec: d.spec,
+                        active: d.active,
+                        inactive: d.inactive,
+                        persistent: d.persistent,
+                        overloaded: d.overloaded,
+                        counters: d.counters,
+                    }
+                })
+                .collect(),
+        });
+        entries.collect()
+    }
+
+    /// Lists connections, then templates, as of `now`: at most `max` more of them are appended to
+    /// `entries`. Returns whether there may be more; `cursor` then says where to go on, so that a long
+    /// listing can be read in chunks between bursts.
+    pub fn connections(
+        &mut self,
+        now: Instant,
+        cursor: &mut Cursor,
+        max: usize,
+        entries: &mut Vec<ConnectionEntry>,
+    ) -> bool {
+        self.advance(now);
+        self.settle();
+        let connections_max = self.limits.connections_max;
+        for _ in 0..max {
+            let connection = match cursor.0 < connections_max {
+                true => self.conns.next_live(cursor.0),
+                false => None,
+            };
+            if let Some(id) = connection {
+                entries.push(self.connection_entry(id));
+                cursor.0 = id.0 + 1;
+                continue;
+            }
+            let from = cursor.0.saturating_sub(connections_max);
+            let Some(id) = self.templates.next_live(from) else {
+                cursor.0 = u32::MAX;
+                return false;
+            };
+            entries.push(self.template_entry(id));
+            cursor.0 = connections_max + id.0 + 1;
+        }
+        true
+    }
+
+    /// The three timeouts of `--set`.
+    pub fn timeouts(&self) -> TimeoutsEntry {
+        self.lifetimes.entry()
+    }
+
+    /// The switches in force.
+    pub fn tunables(&self) -> &crate::command::Tunables {
+        &self.tunables
+    }
+
+    /// Who else answers for virtual addresses.
+    pub fn conflicts(&self) -> &[AddressConflict] {
+        &self.conflicts
+    }
+
+    /// How many connections there are, those included that ended but were not yet cleared away.
+    pub fn connection_count(&self) -> u32 {
+        self.conns.len()
+    }
+
+    /// How many templates there are, those included that ended but were not yet cleared away.
+    pub fn template_count(&self) -> u32 {
+        self.templates.len()
+    }
+
+    fn connection_entry(&self, id: ConnId) -> ConnectionEntry {
+        let (record, cold) = (self.conns.hot(id), self.conns.cold(id));
+        let key = record.key();
+        let destination = self.dests.at(record.dest()).addr();
+        let port =
+            if destination.port == L4Port::ANY { key.virtual_port() } else { destination.port };
+        let timeout = self.timeouts.ticks(record.timeout_index());
+        ConnectionEntry {
+            protocol: key.protocol(),
+            client: key.client(),
+            virt: key.virt(),
+            destination: Endpoint { addr: destination.addr, port },
+            state: State::from_byte(record.state()).name(),
+            expires: self.time_left(record.last_seen(), timeout),
+            template: false,
+            mark: cold.mark,
+            packets: record.packets(),
+            bytes: record.bytes(),
+            age: self.age(cold.created),
+        }
+    }
+
+    fn template_entry(&self, id: TemplateId) -> ConnectionEntry {
+        let template = self.templates.template(id);
+        let key = template.key();
+        let addr = self.dests.at(template.dest).addr().addr;
+        let mut virt = key.virt();
+        let mut destination = Endpoint { addr, port: template.dest_port };
+        if template.is_spoilt() {
+            (virt.port, destination.port) = (SPOILT_PORT, SPOILT_PORT);
+        }
+        ConnectionEntry {
+            protocol: key.protocol(),
+            client: key.client(),
+            virt,
+            destination,
+            state: if template.assured { "ASSURED" } else { "NONE" },
+            expires: self.time_left(template.last_used, template.timeout),
+            template: true,
+            mark: template.mark,
+            packets: template.connections,
+            bytes: 0,
+            age: self.age(template.created),
+        }
+    }
+
+    fn age(&self, created: u32) -> Duration {
+        Duration::from_millis(u64::from(self.tick().wrapping_sub(created)))
+    }
+}

@@ -1,0 +1,248 @@
+//! Opening a connection: mark, service, template or scheduler, table.
+
+use super::inbound::Seen;
+use super::{Director, flags, lifetimes, timers};
+use crate::command::{ForwardingMethod, Persistence, ServiceKey};
+use crate::conn::Cold;
+use crate::drop::{DropReason, PassReason};
+use crate::explain::{Eligibility, Event, Explain};
+use crate::flow::{Endpoint, FlowKey, Protocol};
+use crate::ids::{ConnId, DestIndex, FwMark, L4Port, ServiceIndex, TemplateId};
+use crate::io::{Frame, Verdict};
+use crate::persist::mark_address;
+use crate::sched::{Candidates, Request};
+use crate::wire::icmp::IcmpError;
+use crate::wire::tcp::TcpFlags;
+
+/// What a packet was bound to.
+pub(super) enum Bound {
+    /// A connection.
+    Connection(ConnId),
+    /// A destination for this packet alone (`-o`, rule S15).
+    OnePacket(DestIndex),
+}
+
+impl Director {
+    /// Opens a connection for a packet that has none. `ended` is one with the same key that is to give
+    /// way; it still counts while the scheduler compares loads, as in the kernel.
+    pub(super) fn open<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        flags: TcpFlags,
+        ended: Option<ConnId>,
+        x: &mut X,
+    ) -> Result<Bound, Verdict> {
+        // Loads and templates must be those of this moment, not of the last timer call.
+        self.settle();
+        let flow = &seen.headers.flow;
+        let mark = self.marks.mark_of(frame.port(), flow);
+        if mark != FwMark::NONE {
+            x.event(seen.n, || Event::Marked(mark));
+        }
+        let Some(service) = self.services.find(mark, flow.protocol(), flow.virt()) else {
+            x.event(seen.n, || Event::NoService);
+            return Err(Verdict::Pass(PassReason::NoService));
+        };
+        x.event(seen.n, || Event::Service(self.services.at(service).spec.key));
+        if !self.may_open(flow, flags) {
+            x.event(seen.n, || Event::MayNotOpen);
+            return Err(Verdict::Pass(PassReason::NotScheduled));
+        }
+        if self.conns.len() == self.conns.capacity() && ended.is_none() {
+            return Err(Verdict::Drop(DropReason::ConnectionTableFull));
+        }
+        let spec = &self.services.at(service).spec;
+        let one_packet = spec.one_packet && flow.protocol() == Protocol::UDP;
+        let (destination, template) = match spec.persistence {
+            Some(persistence) => {
+                let (destination, template) =
+                    self.by_template(frame, seen, service, persistence, mark, x)?;
+                (destination, Some(template))
+            }
+            None if spec.key.mark() == FwMark::NONE && flow.virtual_port() != spec.key.port() => {
+                return Err(self.refuse(frame, seen, service));
+            }
+            None => match self.schedule(seen, service, x) {
+                Some(destination) => (destination, None),
+                None => return Err(self.refuse(frame, seen, service)),
+            },
+        };
+        self.count_opened(service, destination);
+        x.event(seen.n, || Event::Opened { destination: self.dests.at(destination).addr() });
+        if one_packet {
+            // It begins and ends here: a full server is noticed, no count stays.
+            self.dests.at_mut(destination).connection_begins();
+            self.dests.at_mut(destination).connection_ends(false);
+            return Ok(Bound::OnePacket(destination));
+        }
+        self.insert(seen, ended, destination, template, mark).map(Bound::Connection)
+    }
+
+    /// Rules P1, P2 and P6: TCP opens with SYN and without RST, or with anything but RST under
+    /// `sloppy_tcp`; client port 20 never does.
+    fn may_open(&self, flow: &FlowKey, flags: TcpFlags) -> bool {
+        let opens = match flow.protocol() {
+            Protocol::TCP => (self.tunables.sloppy_tcp || flags.syn()) && !flags.rst(),
+            _ => true,
+        };
+        opens && flow.client_port() != L4Port::FTP_DATA
+    }
+
+    /// Follows the client's template, or has the scheduler choose and makes one.
+    fn by_template<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        service: ServiceIndex,
+        persistence: Persistence,
+        mark: FwMark,
+        x: &mut X,
+    ) -> Result<(DestIndex, TemplateId), Verdict> {
+        let service_key = self.services.at(service).spec.key;
+        let key = template_key(&service_key, &persistence, &seen.headers.flow);
+        if let Some(template) = self.templates.find(&key) {
+            let destination = self.templates.template(template).dest;
+            let addr = self.dests.at(destination).addr();
+            if self.template_is_good(destination) {
+                let holds = self.templates.template(template).holds();
+                x.event(seen.n, || Event::TemplateHit { destination: addr, holds });
+                return Ok((destination, template));
+            }
+            x.event(seen.n, || Event::TemplateSpoilt { destination: addr });
+            self.templates.spoil(template);
+        } else {
+            x.event(seen.n, || Event::TemplateMissing { key });
+        }
+        let Some(destination) = self.schedule(seen, service, x) else {
+            return Err(self.refuse(frame, seen, service));
+        };
+        let with_port = seen.headers.flow.virtual_port() == service_key.port()
+            && service_key.port() != L4Port::FTP;
+        let port = if with_port { self.dests.at(destination).addr().port } else { L4Port::ANY };
+        let timeout = lifetimes::ticks(persistence.timeout);
+        let Ok(template) = self.templates.insert(&key) else {
+            return Err(Verdict::Drop(DropReason::TemplateTableFull));
+        };
+        let tick = self.tick();
+        let entry = self.templates.template_mut(template);
+        (entry.dest, entry.dest_port) = (destination, port);
+        (entry.timeout, entry.last_used, entry.created) = (timeout, tick, tick);
+        entry.mark = mark;
+        self.dests.at_mut(destination).template_begins();
+        self.wheel.file(self.template_timer(template), self.now.as_millis() + u64::from(timeout));
+        Ok((destination, template))
+    }
+
+    /// Whether a template's destination may still be used (rules R7 to R10).
+    fn template_is_good(&self, destination: DestIndex) -> bool {
+        let destination = self.dests.at(destination);
+        let quiesced = self.tunables.expire_quiescent_template && destination.weight() == 0;
+        destination.is_listed() && !quiesced
+    }
+
+    fn schedule<X: Explain>(
+        &mut self,
+        seen: &Seen<'_>,
+        service: ServiceIndex,
+        x: &mut X,
+    ) -> Option<DestIndex> {
+        let service = self.services.at_mut(service);
+        let candidates = Candidates::new(&service.list, &self.dests);
+        let request = Request { flow: &seen.headers.flow, now: self.now };
+        let chosen = service.scheduler.pick(&candidates, &request);
+        for (position, d) in candidates.iter() {
+            x.event(seen.n, || Event::Candidate {
+                destination: d.addr(),
+                weight: d.weight(),
+                active: d.active(),
+                inactive: d.inactive(),
+                eligibility: match () {
+                    () if chosen == Some(position) => Eligibility::Chosen,
+                    () if d.weight() == 0 => Eligibility::Quiesced,
+                    () if d.overloaded() => Eligibility::Overloaded,
+                    () => Eligibility::Eligible,
+                },
+            });
+        }
+        if chosen.is_none() {
+            x.event(seen.n, || Event::NoDestination);
+        }
+        chosen.and_then(|position| service.list.get(position).copied())
+    }
+
+    /// No destination is to be had: port unreachable for TCP and UDP alike (rule S12), but a service on
+    /// port 21 leaves other ports to the host (rule P7).
+    fn refuse(&mut self, frame: &mut Frame<'_>, seen: &Seen<'_>, service: ServiceIndex) -> Verdict {
+        let port = self.services.at(service).port();
+        if port == L4Port::FTP && seen.headers.flow.virtual_port() != port {
+            return Verdict::Pass(PassReason::NotScheduled);
+        }
+        self.answer_error(
+            frame,
+            seen.headers,
+            IcmpError::PortUnreachable,
+            DropReason::NoDestination,
+        )
+    }
+
+    fn insert(
+        &mut self,
+        seen: &Seen<'_>,
+        ended: Option<ConnId>,
+        destination: DestIndex,
+        template: Option<TemplateId>,
+        mark: FwMark,
+    ) -> Result<ConnId, Verdict> {
+        if let Some(old) = ended {
+            self.end_connection(old);
+        }
+        let Ok(id) = self.conns.insert(&seen.headers.flow, seen.hash) else {
+            return Err(Verdict::Drop(DropReason::ConnectionTableFull));
+        };
+        let one_way = self.dests.at(destination).method() != ForwardingMethod::Masquerade;
+        let no_output = if one_way { flags::NO_OUTPUT } else { 0 };
+        let tick = self.tick();
+        let mut record = self.conns.hot_mut(id);
+        record.set_dest(destination);
+        record.set_last_seen(tick);
+        record.set_timeout_index(self.lifetimes.new);
+        record.set_flags(flags::INACTIVE | no_output);
+        self.conns.set_cold(id, Cold { template, mark, created: tick, flags: 0 });
+        self.dests.at_mut(destination).connection_begins();
+        if let Some(template) = template {
+            // A new connection restarts the template's own timeout (rule R3).
+            self.templates.hold(template);
+            self.templates.template_mut(template).record_connection(tick);
+        }
+        debug_assert!(!self.wheel.is_filed(timers::connection_timer(id)));
+        Ok(id)
+    }
+
+    fn count_opened(&mut self, service: ServiceIndex, destination: DestIndex) {
+        self.dests.at_mut(destination).counters.connections += 1;
+        self.services.at_mut(service).counters.connections += 1;
+        self.stats.total.connections += 1;
+    }
+}
+
+/// The key under which a client is remembered (rule R1).
+fn template_key(service: &ServiceKey, persistence: &Persistence, flow: &FlowKey) -> FlowKey {
+    let client =
+        Endpoint { addr: persistence.granularity.apply(flow.client_addr()), port: L4Port::ANY };
+    let virt = flow.virt();
+    if virt.port == service.port() {
+        let port = if virt.port == L4Port::FTP { L4Port::ANY } else { virt.port };
+        return FlowKey::new(flow.protocol(), client, Endpoint { addr: virt.addr, port });
+    }
+    match *service {
+        ServiceKey::Mark { mark, family } => {
+            let addr = mark_address(mark, family);
+            FlowKey::new(Protocol::IP, client, Endpoint { addr, port: L4Port::ANY })
+        }
+        ServiceKey::Address { .. } => {
+            let any = Endpoint { addr: virt.addr, port: L4Port::ANY };
+            FlowKey::new(flow.protocol(), client, any)
+        }
+    }
+}

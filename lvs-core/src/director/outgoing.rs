@@ -1,0 +1,334 @@
+//! Frames that are not the one lent: requests, announcements, packets that waited, pieces, errors about
+//! packets that waited in vain.
+
+use alloc::collections::VecDeque;
+use core::net::IpAddr;
+
+use super::Director;
+use super::cut;
+use super::forward::{ethertype, turn_into_error};
+use crate::addr::{Family, MacAddr};
+use crate::drop::DropReason;
+use crate::ids::PortId;
+use crate::io::{Frame, Offload, Verdict};
+use crate::neighbor::NeighborIndex;
+use crate::parse::{Parsed, parse_super};
+use crate::store::Parcel;
+use crate::wire::arp::ArpPacket;
+use crate::wire::ethernet::{self, VlanTags};
+use crate::wire::icmp::{ErrorSpec, IcmpError};
+use crate::wire::ndp;
+
+/// One frame to be made, or several.
+#[derive(Clone, Copy, Debug)]
+enum Outgoing {
+    /// Ask a neighbour for its address.
+    Ask(NeighborIndex),
+    /// Ask who else has a virtual address.
+    Probe(PortId, IpAddr),
+    /// Tell the link that a virtual address is here.
+    Announce(PortId, IpAddr),
+    /// A packet that waited for its neighbour.
+    Stored(Parcel, NeighborIndex),
+    /// The rest of a packet that leaves in pieces, from this byte of its payload on.
+    Pieces(Parcel, NeighborIndex, u32),
+    /// Host unreachable, about a packet that waited in vain.
+    Unreachable(Parcel),
+}
+
+/// What waits to be sent, in a fixed number of places.
+#[derive(Debug)]
+pub(super) struct OutgoingQueue {
+    queue: VecDeque<Outgoing>,
+    capacity: usize,
+}
+
+impl OutgoingQueue {
+    pub(super) fn new(capacity: u32) -> OutgoingQueue {
+        let capacity = capacity as usize;
+        OutgoingQueue { queue: VecDeque::with_capacity(capacity), capacity }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    fn push(&mut self, outgoing: Outgoing) -> bool {
+        let fits = self.queue.len() < self.capacity;
+        if fits {
+            self.queue.push_back(outgoing);
+        }
+        fits
+    }
+}
+
+impl Director {
+    /// Fills `frame` with the next frame of the director's own and sets its verdict; `false` if there is
+    /// none. Call it until then, with empty frames that have headroom.
+    pub fn poll_transmit(&mut self, now: crate::time::Instant, frame: &mut Frame<'_>) -> bool {
+        self.advance(now);
+        while let Some(outgoing) = self.outgoing.queue.pop_front() {
+            frame.set_len(0);
+            frame.offload = Offload::default();
+            match self.make(outgoing, frame) {
+                Ok(port) => {
+                    self.stats.originated += 1;
+                    frame.verdict = Verdict::Transmit(port);
+                    return true;
+                }
+                Err(reason) => frame.verdict = Verdict::Drop(reason),
+            }
+        }
+        false
+    }
+
+    /// Takes notice of a packet that the director's own host sends: it may move a connection's state,
+    /// as a RST of a local real server does (rule C7).
+    pub fn observe_output(&mut self, now: crate::time::Instant, bytes: &[u8]) {
+        self.advance(now);
+        if let Parsed::Ip(headers) = parse_super(bytes) {
+            let hash = self.conns.hash(&headers.flow.reversed());
+            self.crossing(&headers, hash, None);
+        }
+    }
+
+    /// Asks for a neighbour's address.
+    pub(super) fn ask(&mut self, neighbor: NeighborIndex) {
+        self.outgoing.push(Outgoing::Ask(neighbor));
+    }
+
+    /// Sends a packet that waited; in pieces if it is too big for the link.
+    pub(super) fn send_stored(&mut self, parcel: Parcel, neighbor: NeighborIndex) {
+        let port = self.neighbors.at(neighbor).port;
+        let mtu = self.link(port).map_or(u32::MAX, |link| link.mtu) as usize;
+        let whole = self.store.offload(parcel).segments.is_some()
+            || self.store.len(parcel) <= mtu + ethernet::HEADER_LEN
+            || !self.is_longer_than(parcel, mtu);
+        let outgoing = if whole {
+            Outgoing::Stored(parcel, neighbor)
+        } else {
+            Outgoing::Pieces(parcel, neighbor, 0)
+        };
+        self.push_parcel(outgoing, parcel);
+    }
+
+    /// A neighbour stayed silent: each sender that waits is told (rule F11).
+    pub(super) fn give_up(&mut self, neighbor: NeighborIndex) {
+        while let Some(parcel) = self.neighbors.at_mut(neighbor).waiting.pop(&self.store) {
+            self.push_parcel(Outgoing::Unreachable(parcel), parcel);
+        }
+    }
+
+    /// Tells every link that a virtual address is here.
+    pub(super) fn announce(&mut self, addr: IpAddr) {
+        for i in 0..self.routes.ports().len() {
+            let port = self.routes.ports()[i].id;
+            self.outgoing.push(Outgoing::Announce(port, addr));
+        }
+    }
+
+    /// Asks on every link who else has one of the virtual addresses.
+    pub(super) fn probe_virtual_addresses(&mut self) {
+        for port in self.routes.ports() {
+            for local in self.locals.iter().filter(|local| local.by_command) {
+                self.outgoing.push(Outgoing::Probe(port.id, local.addr));
+            }
+        }
+    }
+
+    fn push_parcel(&mut self, outgoing: Outgoing, parcel: Parcel) {
+        if !self.outgoing.push(outgoing) {
+            self.store.free(parcel);
+            self.stats.absorbed -= 1;
+            self.stats.dropped[DropReason::StoreFull.index()] += 1;
+        }
+    }
+
+    fn make(&mut self, outgoing: Outgoing, frame: &mut Frame<'_>) -> Result<PortId, DropReason> {
+        match outgoing {
+            Outgoing::Ask(neighbor) => {
+                let entry = self.neighbors.at(neighbor);
+                let (port, tags, addr, mac) = (entry.port, entry.tags, entry.addr, entry.mac());
+                self.make_request(frame, port, &tags, addr, mac)
+            }
+            Outgoing::Probe(port, addr) => {
+                self.make_request(frame, port, &VlanTags::NONE, addr, None)
+            }
+            Outgoing::Announce(port, addr) => self.make_announcement(frame, port, addr),
+            Outgoing::Stored(parcel, neighbor) => {
+                let made = self
+                    .copy_stored(frame, parcel)
+                    .and_then(|()| self.address(frame, parcel, neighbor));
+                self.store.free(parcel);
+                made
+            }
+            Outgoing::Pieces(parcel, neighbor, offset) => {
+                self.make_piece(frame, parcel, neighbor, offset as usize)
+            }
+            Outgoing::Unreachable(parcel) => {
+                let port = self.store.port(parcel);
+                let made = self
+                    .copy_stored(frame, parcel)
+                    .and_then(|()| self.make_unreachable(frame, port));
+                self.store.free(parcel);
+                made
+            }
+        }
+    }
+
+    /// An ARP request or neighbour solicitation; to the whole link, or to `mac` to confirm it.
+    fn make_request(
+        &self,
+        frame: &mut Frame<'_>,
+        port: PortId,
+        tags: &VlanTags,
+        addr: IpAddr,
+        mac: Option<MacAddr>,
+    ) -> Result<PortId, DropReason> {
+        let link = self.link(port).ok_or(DropReason::PortDown)?;
+        let own = self.routes.own_address(port, addr).filter(|own| *own != addr);
+        frame_of(frame, REQUEST_LEN)?;
+        let len = match addr {
+            IpAddr::V4(target) => {
+                let request = match own {
+                    Some(IpAddr::V4(own)) => ArpPacket::request(link.mac, own, target),
+                    _ => ArpPacket::probe(link.mac, target),
+                };
+                request.emit_frame(frame.bytes_mut(), mac.unwrap_or(MacAddr::BROADCAST), tags)
+            }
+            IpAddr::V6(target) => {
+                let source = match own {
+                    Some(IpAddr::V6(own)) => own,
+                    _ => core::net::Ipv6Addr::UNSPECIFIED,
+                };
+                let group = ndp::solicited_node(target);
+                let dst = if mac.is_some() { target } else { group };
+                let to = mac.unwrap_or(ndp::multicast_mac(group));
+                let bytes = frame.bytes_mut();
+                let at = ethernet::emit_header(bytes, to, link.mac, tags, ethernet::IPV6);
+                let solicit = ndp::Solicit { target, source, source_mac: link.mac, dst };
+                at + solicit.emit(&mut bytes[at..])
+            }
+        };
+        frame.set_len(len);
+        Ok(port)
+    }
+
+    fn make_announcement(
+        &self,
+        frame: &mut Frame<'_>,
+        port: PortId,
+        addr: IpAddr,
+    ) -> Result<PortId, DropReason> {
+        let link = self.link(port).ok_or(DropReason::PortDown)?;
+        frame_of(frame, REQUEST_LEN)?;
+        let none = VlanTags::NONE;
+        let len = match addr {
+            IpAddr::V4(addr) => {
+                let packet = ArpPacket::gratuitous(link.mac, addr);
+                packet.emit_frame(frame.bytes_mut(), MacAddr::BROADCAST, &none)
+            }
+            IpAddr::V6(addr) => {
+                let bytes = frame.bytes_mut();
+                let to = ndp::multicast_mac(ndp::ALL_NODES);
+                let at = ethernet::emit_header(bytes, to, link.mac, &none, ethernet::IPV6);
+                at + ndp::Advert::unsolicited(addr, link.mac).emit(&mut bytes[at..])
+            }
+        };
+        frame.set_len(len);
+        Ok(port)
+    }
+
+    fn copy_stored(&self, frame: &mut Frame<'_>, parcel: Parcel) -> Result<(), DropReason> {
+        frame_of(frame, self.store.len(parcel))?;
+        self.store.read(parcel, 0, frame.bytes_mut());
+        frame.offload = self.store.offload(parcel);
+        Ok(())
+    }
+
+    fn make_piece(
+        &mut self,
+        frame: &mut Frame<'_>,
+        parcel: Parcel,
+        neighbor: NeighborIndex,
+        offset: usize,
+    ) -> Result<PortId, DropReason> {
+        let mtu = self.link(self.neighbors.at(neighbor).port).map_or(0, |link| link.mtu);
+        let next = cut::piece(&self.store, parcel, mtu, offset, frame);
+        let made = match next {
+            Ok(_) => self.address(frame, parcel, neighbor),
+            Err(reason) => Err(reason),
+        };
+        match next {
+            Ok(Some(next)) if made.is_ok() => {
+                let rest = Outgoing::Pieces(parcel, neighbor, next as u32);
+                self.outgoing.queue.push_front(rest);
+            }
+            _ => self.store.free(parcel),
+        }
+        made
+    }
+
+    /// Writes the MAC addresses of the next hop; tags stay on the port they came in by.
+    fn address(
+        &self,
+        frame: &mut Frame<'_>,
+        parcel: Parcel,
+        neighbor: NeighborIndex,
+    ) -> Result<PortId, DropReason> {
+        let entry = self.neighbors.at(neighbor);
+        let mac = entry.mac().ok_or(DropReason::NeighborSilent)?;
+        let link = self.link(entry.port).ok_or(DropReason::PortDown)?;
+        let (tags, ..) = ethernet::tags(frame.bytes()).map_err(|_| DropReason::VlanTruncated)?;
+        if self.store.port(parcel) != entry.port {
+            frame.trim_front(tags.bytes_len());
+        }
+        let bytes = frame.bytes_mut();
+        ethernet::set_dst(bytes, mac);
+        ethernet::set_src(bytes, link.mac);
+        Ok(entry.port)
+    }
+
+    /// Host unreachable from the director's own address (rule F11).
+    fn make_unreachable(
+        &mut self,
+        frame: &mut Frame<'_>,
+        port: PortId,
+    ) -> Result<PortId, DropReason> {
+        const REASON: DropReason = DropReason::NeighborSilent;
+        let Parsed::Ip(headers) = parse_super(frame.bytes()) else { return Err(REASON) };
+        let link = self.link(port).copied().ok_or(DropReason::PortDown)?;
+        if !headers.may_be_answered_with_error() {
+            return Err(REASON);
+        }
+        if !self.pacer.allow(self.now, headers.src()) {
+            self.stats.icmp_suppressed += 1;
+            return Err(REASON);
+        }
+        let dst = headers.src();
+        let src = self.routes.own_address(port, dst).unwrap_or(headers.dst());
+        let ident = self.next_ident();
+        let spec = ErrorSpec { src, dst, kind: IcmpError::HostUnreachable, ident };
+        turn_into_error(frame, &headers, link.mac, &spec)?;
+        Ok(port)
+    }
+
+    /// Whether the IP packet in a stored frame is longer than `mtu`.
+    fn is_longer_than(&self, parcel: Parcel, mtu: usize) -> bool {
+        let mut head = [0; 64];
+        self.store.read(parcel, 0, &mut head);
+        match ethernet::tags(&head) {
+            Ok((_, kind, l3)) if kind == ethertype(Family::V4) => {
+                usize::from(u16::from_be_bytes([head[l3 + 2], head[l3 + 3]])) > mtu
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Bytes that hold any request or announcement with its tags.
+const REQUEST_LEN: usize = ethernet::HEADER_LEN + 8 + ndp::LEN;
+
+fn frame_of(frame: &mut Frame<'_>, len: usize) -> Result<(), DropReason> {
+    if frame.set_len(len) { Ok(()) } else { Err(DropReason::SlotTooSmall) }
+}

@@ -1,0 +1,191 @@
+//! The passing of time: ends of connections and templates, neighbours, regular looks.
+
+use super::Director;
+use crate::dest::UNLISTED_CHECK;
+use crate::ids::{ConnId, TemplateId};
+use crate::neighbor::Due;
+use crate::time::{Duration, Instant};
+
+/// How long a template goes on when its time is up while it still controls connections, for good
+/// (rules R4, R5): 60 s in ticks.
+const TEMPLATE_EXTENSION: u32 = 60_000;
+
+/// A jump of time beyond which everything due is settled first, so that no age wraps (2³¹ ticks of 1 ms
+/// are 24.8 days; timeouts are at most 31, ages wrap at 49.7).
+const FAR_JUMP: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The timer of a connection; templates come behind all connections.
+pub(super) fn connection_timer(id: ConnId) -> u32 {
+    id.0
+}
+
+impl Director {
+    /// Does what is due at `now`, at most `budget` connections and templates, and returns how many it
+    /// looked at. The budget spreads the work; it never changes what packets and listings see.
+    pub fn handle_timers(&mut self, now: Instant, budget: usize) -> usize {
+        self.advance(now);
+        self.handle_neighbors();
+        self.handle_unlisted();
+        self.handle_probes();
+        self.run_wheel(budget)
+    }
+
+    /// When [`handle_timers`](Director::handle_timers) or [`poll_transmit`](Director::poll_transmit)
+    /// has something to do, at the earliest; never late. `None` if nothing is waiting.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if !self.outgoing.is_empty() {
+            return Some(self.now);
+        }
+        let neighbors = Some(self.neighbors.next_due()).filter(|&at| at != Instant::MAX);
+        let wheel = self.wheel.next_deadline().map(Instant::from_millis);
+        [neighbors, wheel, self.next_unlisted_check, self.next_probe].into_iter().flatten().min()
+    }
+
+    /// Moves the director's time on; it never goes backwards.
+    pub(super) fn advance(&mut self, now: Instant) {
+        if now <= self.now {
+            return;
+        }
+        let far = now.saturating_since(self.now) > FAR_JUMP;
+        if far {
+            self.settle_through(now);
+        }
+        self.now = now;
+        if far {
+            self.settle();
+        }
+    }
+
+    /// Ends everything that is due, so that counts and templates are those of this moment.
+    pub(super) fn settle(&mut self) {
+        self.run_wheel(usize::MAX);
+    }
+
+    /// Goes to a moment far ahead in steps, each short enough that no age wraps.
+    fn settle_through(&mut self, now: Instant) {
+        while let Some(next) = self.wheel.next_deadline().map(Instant::from_millis) {
+            if next >= now {
+                break;
+            }
+            self.now = self.now.max(next);
+            self.settle();
+        }
+    }
+
+    fn run_wheel(&mut self, budget: usize) -> usize {
+        let now = self.now.as_millis();
+        let mut done = 0;
+        while done < budget {
+            let Some((timer, at)) = self.wheel.pop_due(now) else { break };
+            done += 1;
+            match timer.checked_sub(self.limits.connections_max) {
+                None => self.connection_due(ConnId(timer), at),
+                Some(template) => self.template_due(TemplateId(template), at),
+            }
+        }
+        done
+    }
+
+    /// The wheel came to a connection: it was seen since, and is filed anew, or it ends.
+    fn connection_due(&mut self, id: ConnId, at: u64) {
+        let record = self.conns.hot(id);
+        let timeout = self.timeouts.ticks(record.timeout_index());
+        let ends = self.ends_at(record.last_seen(), timeout);
+        if ends > at {
+            self.wheel.file(connection_timer(id), ends);
+        } else {
+            self.end_connection(id);
+        }
+    }
+
+    /// The wheel came to a template: it was used since, or goes on for 60 s because it controls
+    /// connections, or it ends.
+    fn template_due(&mut self, id: TemplateId, at: u64) {
+        let template = self.templates.template(id);
+        let ends = self.ends_at(template.last_used, template.timeout);
+        if ends > at {
+            self.wheel.file(self.template_timer(id), ends);
+            return;
+        }
+        if template.holds() == 0 {
+            let destination = template.dest;
+            self.dests.at_mut(destination).template_ends();
+            self.templates.remove(id);
+            return;
+        }
+        // As of its own end, whenever the wheel came to it.
+        let entry = self.templates.template_mut(id);
+        entry.timeout = TEMPLATE_EXTENSION;
+        entry.last_used = ends as u32;
+        self.wheel.file(self.template_timer(id), ends + u64::from(TEMPLATE_EXTENSION));
+    }
+
+    /// Ends a connection now.
+    pub(super) fn end_connection(&mut self, id: ConnId) {
+        let record = self.conns.hot(id);
+        let (destination, active) = (record.dest(), record.flags() & super::flags::INACTIVE == 0);
+        if let Some(template) = self.conns.template(id) {
+            self.templates.release(template);
+        }
+        self.dests.at_mut(destination).connection_ends(active);
+        self.wheel.cancel(connection_timer(id));
+        self.conns.remove(id);
+    }
+
+    /// Ends a template now, whatever it controls.
+    pub(super) fn end_template(&mut self, id: TemplateId) {
+        let destination = self.templates.template(id).dest;
+        self.dests.at_mut(destination).template_ends();
+        self.wheel.cancel(self.template_timer(id));
+        self.templates.remove(id);
+    }
+
+    pub(super) fn template_timer(&self, id: TemplateId) -> u32 {
+        self.limits.connections_max + id.0
+    }
+
+    /// Whether a connection has not ended at this moment, whether or not the wheel came to it.
+    #[inline]
+    pub(super) fn is_alive(&self, id: ConnId) -> bool {
+        let record = self.conns.hot(id);
+        let age = self.tick().wrapping_sub(record.last_seen());
+        age < self.timeouts.ticks(record.timeout_index())
+    }
+
+    /// When something that was last seen at a tick ends, in milliseconds.
+    fn ends_at(&self, last_seen: u32, timeout: u32) -> u64 {
+        let now = self.now.as_millis();
+        let age = (now as u32).wrapping_sub(last_seen);
+        now.saturating_sub(u64::from(age)) + u64::from(timeout)
+    }
+
+    /// What is left of a timeout at this moment.
+    pub(super) fn time_left(&self, last_seen: u32, timeout: u32) -> Duration {
+        let left = self.ends_at(last_seen, timeout).saturating_sub(self.now.as_millis());
+        Duration::from_millis(left)
+    }
+
+    fn handle_neighbors(&mut self) {
+        while let Some(due) = self.neighbors.pop_due(self.now) {
+            match due {
+                Due::Ask(neighbor) => self.ask(neighbor),
+                Due::Silent(neighbor) => self.give_up(neighbor),
+            }
+        }
+    }
+
+    fn handle_unlisted(&mut self) {
+        while let Some(at) = self.next_unlisted_check.filter(|&at| at <= self.now) {
+            let left = self.dests.check_unlisted(at);
+            self.next_unlisted_check = left.then(|| at + UNLISTED_CHECK);
+        }
+    }
+
+    /// Asks again who else answers for the virtual addresses.
+    fn handle_probes(&mut self) {
+        let Some(at) = self.next_probe.filter(|&at| at <= self.now) else { return };
+        self.probe_virtual_addresses();
+        let every = self.neighborhood.probe_virtual;
+        self.next_probe = every.map(|every| at.max(self.now) + every);
+    }
+}
