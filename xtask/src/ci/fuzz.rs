@@ -1,6 +1,7 @@
 //! Each fuzz target for a short while, so that a target that no longer builds or fails at once is seen
 //! with the change that broke it. Long runs are `cargo fuzz run TARGET`.
 
+use std::path::Path;
 use std::process::Command;
 
 use super::Outcome;
@@ -8,6 +9,9 @@ use crate::workspace::{Workspace, output, succeed};
 
 /// Seconds for each target.
 const SECONDS: u32 = 20;
+
+/// How much of what a failed run said is shown: its message, its backtrace and the file.
+const LINES_OF_A_FAILURE: usize = 60;
 
 /// What `cargo fuzz` gives the compiler for coverage, without a sanitizer: these are options of stable
 /// compilers, so that neither cargo-fuzz nor a nightly toolchain is needed here. (Nearly all of the
@@ -32,24 +36,77 @@ pub(super) fn run(workspace: &Workspace) -> Result<Outcome, String> {
     build.arg(&manifest).env("CARGO_TARGET_DIR", &target).env("RUSTFLAGS", COVERAGE);
     succeed(&mut build)?;
     for name in targets(workspace)? {
-        println!("\n-- {name}, {SECONDS} s --\n");
-        let found = target.join("found").join(&name);
+        let corpus = directory.join("corpus").join(&name);
         let crashes = directory.join("artifacts").join(&name);
-        for made in [&found, &crashes] {
-            std::fs::create_dir_all(made)
-                .map_err(|e| format!("cannot create {}: {e}", made.display()))?;
-        }
+        create_directories(&[&corpus, &crashes])?;
+        plant(&directory.join("seeds").join(&name), &corpus)?;
         let mut fuzz = Command::new(target.join(&host).join("release").join(&name));
         fuzz.arg(format!("-max_total_time={SECONDS}"));
-        fuzz.args(["-verbosity=1", "-print_final_stats=1", "-rss_limit_mb=4096"]);
-        fuzz.arg(format!("-artifact_prefix={}/", crashes.display()));
-        // What a run finds goes to the first directory; the seeds are only read.
-        fuzz.arg(&found).arg(directory.join("corpus").join(&name));
-        succeed(&mut fuzz).map_err(|e| {
-            format!("{e}; repeat it with `cargo fuzz run {name} FILE`, the file is named above")
-        })?;
+        fuzz.args(["-print_final_stats=1", "-rss_limit_mb=4096"]);
+        fuzz.arg(format!("-artifact_prefix={}/", crashes.display())).arg(&corpus);
+        report(&name, &mut fuzz)?;
     }
     Ok(Outcome::Passed)
+}
+
+/// Runs a target and prints how far it came, or, if it failed, what it said last.
+fn report(name: &str, fuzz: &mut Command) -> Result<(), String> {
+    let output = fuzz.output().map_err(|e| format!("cannot run {name}: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        let done = said.lines().find(|line| line.starts_with("Done ")).unwrap_or("no runs");
+        let cover = said
+            .lines()
+            .rfind(|line| line.contains(" cov: "))
+            .and_then(|line| line.split_whitespace().skip_while(|word| *word != "cov:").nth(1));
+        println!("{name}: {done}, {} places of the code reached", cover.unwrap_or("no"));
+        return Ok(());
+    }
+    let last = said.lines().rev().take(LINES_OF_A_FAILURE).collect::<Vec<_>>();
+    for line in last.iter().rev() {
+        eprintln!("{line}");
+    }
+    Err(format!("{name} failed; repeat it with `cargo fuzz run {name} FILE`, the file is above"))
+}
+
+fn create_directories(paths: &[&Path]) -> Result<(), String> {
+    for path in paths {
+        std::fs::create_dir_all(path)
+            .map_err(|e| format!("cannot create {}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Copies the seeds, which are committed, to the corpus, which is not and where a run leaves what it finds. A
+/// seed whose name ends with `.hex` is hexadecimal text with comments.
+fn plant(seeds: &Path, corpus: &Path) -> Result<(), String> {
+    let Ok(entries) = std::fs::read_dir(seeds) else { return Ok(()) };
+    for seed in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+        let failed = |e: &dyn std::fmt::Display| format!("seed {}: {e}", seed.display());
+        let mut bytes = std::fs::read(&seed).map_err(|e| failed(&e))?;
+        if seed.extension().is_some_and(|extension| extension == "hex") {
+            let text = String::from_utf8(bytes).map_err(|e| failed(&e))?;
+            bytes = from_hex(&text).map_err(|e| failed(&e))?;
+        }
+        let name = seed.file_stem().unwrap_or_default();
+        std::fs::write(corpus.join(name), bytes).map_err(|e| failed(&e))?;
+    }
+    Ok(())
+}
+
+/// The bytes that a text of hexadecimal digits stands for; `#` begins a comment, white space is free.
+fn from_hex(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    for (line, number) in text.lines().zip(1..) {
+        let digits: Vec<char> = line.chars().take_while(|&c| c != '#').collect();
+        let digits: Vec<char> = digits.into_iter().filter(|c| !c.is_whitespace()).collect();
+        for pair in digits.chunks(2) {
+            let pair: String = pair.iter().collect();
+            let byte = u8::from_str_radix(&pair, 16).ok().filter(|_| pair.len() == 2);
+            bytes.push(byte.ok_or_else(|| format!("line {number}: `{pair}` is no byte"))?);
+        }
+    }
+    Ok(bytes)
 }
 
 /// The host's target triple. It is named in the build so that the coverage options do not reach build
@@ -68,4 +125,17 @@ fn targets(workspace: &Workspace) -> Result<Vec<String>, String> {
     };
     let targets: Vec<String> = workspace.files()?.iter().filter_map(target).collect();
     if targets.is_empty() { Err("fuzz/fuzz_targets has no target".into()) } else { Ok(targets) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_written_as_hexadecimal_text_with_comments() {
+        let text = "# Ethernet\n0200 00 # three bytes\n\n  fF0a\n";
+        assert_eq!(from_hex(text).unwrap(), [2, 0, 0, 0xff, 10]);
+        assert_eq!(from_hex("00\n0g").unwrap_err(), "line 2: `0g` is no byte");
+        assert_eq!(from_hex("00 1").unwrap_err(), "line 1: `1` is no byte");
+    }
 }
