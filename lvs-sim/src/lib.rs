@@ -5,6 +5,7 @@
 //! tolerances that two recordings of the kernel need.
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod compare;
 pub mod net;
 pub mod packet;
