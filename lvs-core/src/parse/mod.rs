@@ -214,3 +214,6 @@ fn parse_frame(frame: &[u8], is_super: bool) -> Parsed {
         Err(reason) => Parsed::Malformed(reason),
     }
 }
+
+#[cfg(test)]
+mod tests;

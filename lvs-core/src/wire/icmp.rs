@@ -302,3 +302,6 @@ fn emit_echo_header(packet: &mut [u8], payload_len: u16, ident: u16) {
         ipv4::emit_header(packet, &header);
     }
 }
+
+#[cfg(test)]
+mod tests;

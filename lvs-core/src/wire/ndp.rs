@@ -209,3 +209,6 @@ fn ethernet_addr(option: Option<RawHardwareAddress>) -> Result<Option<MacAddr>, 
     let mac = MacAddr(*bytes);
     if mac.is_group() { Err(DropReason::NdpMalformed) } else { Ok(Some(mac)) }
 }
+
+#[cfg(test)]
+mod tests;
