@@ -230,10 +230,10 @@ fn an_echo_request_becomes_its_reply_in_place() {
         assert_eq!(payload, b"ping");
         match transport {
             TransportHeader::Icmpv4(icmp) => {
-                assert_eq!(icmp.icmp_type, Icmpv4Type::EchoReply(echo))
+                assert_eq!(icmp.icmp_type, Icmpv4Type::EchoReply(echo));
             }
             TransportHeader::Icmpv6(icmp) => {
-                assert_eq!(icmp.icmp_type, Icmpv6Type::EchoReply(echo))
+                assert_eq!(icmp.icmp_type, Icmpv6Type::EchoReply(echo));
             }
             other => panic!("{other:?}"),
         }
