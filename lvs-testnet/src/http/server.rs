@@ -36,11 +36,7 @@ impl HttpServer {
         let name = host.name().to_owned();
         let requests = Arc::new(AtomicU64::new(0));
         let (served, counted) = (name.clone(), Arc::clone(&requests));
-        let listener = Listener::start(host, port, move |stream| {
-            serve(stream, &served)?;
-            counted.fetch_add(1, Ordering::SeqCst);
-            Ok(())
-        });
+        let listener = Listener::start(host, port, move |stream| serve(stream, &served, &counted));
         HttpServer { name, requests, listener }
     }
 
@@ -49,7 +45,7 @@ impl HttpServer {
         &self.name
     }
 
-    /// Requests answered so far.
+    /// Requests received so far.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::SeqCst)
     }
@@ -66,7 +62,7 @@ impl HttpServer {
 }
 
 /// Serves the one request of a connection.
-fn serve(stream: &TcpStream, name: &str) -> io::Result<()> {
+fn serve(stream: &TcpStream, name: &str, requests: &AtomicU64) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     let request = line(&mut reader)?;
     let mut words = request.split_whitespace();
@@ -81,6 +77,8 @@ fn serve(stream: &TcpStream, name: &str) -> io::Result<()> {
             (&mut &*stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
     }
+    // Counted before the answer, so that whoever has the answer finds it counted.
+    requests.fetch_add(1, Ordering::SeqCst);
     let big = path.strip_prefix("/big/").and_then(|number| number.parse::<u64>().ok());
     match (method, path, big) {
         ("GET", "/", _) => answer(stream, "200 OK", &format!("{name}\n")),
