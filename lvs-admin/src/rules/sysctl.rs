@@ -1,0 +1,146 @@
+//! `sysctl net.ipv4.vs.NAME=VALUE` lines.
+
+use lvs_core::command::Tunables;
+
+use super::error::Fault;
+use super::supported::list;
+use crate::address::number;
+use crate::words::Word;
+
+/// A switch of `net.ipv4.vs` that the director obeys.
+#[derive(Clone, Copy, Debug)]
+pub struct TunableInfo {
+    /// The name below `net.ipv4.vs`.
+    pub name: &'static str,
+    /// The largest value; the smallest is 0.
+    pub most: u8,
+    /// Reads it.
+    pub get: fn(&Tunables) -> u8,
+    /// Sets it to a value that is not above `most`.
+    pub set: fn(&mut Tunables, u8),
+}
+
+/// Every switch, in the order of the alphabet.
+pub const TUNABLES: &[TunableInfo] = &[
+    TunableInfo {
+        name: "conn_reuse_mode",
+        most: 7,
+        get: |tunables| tunables.conn_reuse_mode,
+        set: |tunables, value| tunables.conn_reuse_mode = value,
+    },
+    TunableInfo {
+        name: "expire_nodest_conn",
+        most: 1,
+        get: |tunables| u8::from(tunables.expire_nodest_conn),
+        set: |tunables, value| tunables.expire_nodest_conn = value != 0,
+    },
+    TunableInfo {
+        name: "expire_quiescent_template",
+        most: 1,
+        get: |tunables| u8::from(tunables.expire_quiescent_template),
+        set: |tunables, value| tunables.expire_quiescent_template = value != 0,
+    },
+    TunableInfo {
+        name: "pmtu_disc",
+        most: 1,
+        get: |tunables| u8::from(tunables.pmtu_disc),
+        set: |tunables, value| tunables.pmtu_disc = value != 0,
+    },
+    TunableInfo {
+        name: "sloppy_tcp",
+        most: 1,
+        get: |tunables| u8::from(tunables.sloppy_tcp),
+        set: |tunables, value| tunables.sloppy_tcp = value != 0,
+    },
+];
+
+/// One switch and its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Which.
+    pub tunable: &'static TunableInfo,
+    /// The value.
+    pub value: u8,
+}
+
+impl PartialEq for Setting {
+    fn eq(&self, other: &Setting) -> bool {
+        self.tunable.name == other.tunable.name && self.value == other.value
+    }
+}
+
+impl Eq for Setting {}
+
+impl Setting {
+    /// Reads a switch by its whole name, with dots or slashes, and its value.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub fn new(name: &str, value: &str) -> Result<Setting, (String, String)> {
+        let dotted = name.replace('/', ".");
+        let Some(short) = dotted.strip_prefix("net.ipv4.vs.") else {
+            let message = format!("{name} is no setting of the director");
+            return Err((message, "only net.ipv4.vs.… can be set in a rules file".to_owned()));
+        };
+        let Some(tunable) = TUNABLES.iter().find(|tunable| tunable.name == short) else {
+            let names: Vec<_> = TUNABLES.iter().map(|tunable| tunable.name).collect();
+            let message = format!("net.ipv4.vs.{short} is not known in this version");
+            return Err((message, format!("known are {}", list(&names).replace(" or ", " and "))));
+        };
+        let number = number(value, 0, tunable.most.into()).and_then(|n| u8::try_from(n).ok());
+        match number {
+            Some(value) => Ok(Setting { tunable, value }),
+            None => {
+                let message = format!("illegal value for net.ipv4.vs.{short}: '{value}'");
+                Err((message, format!("a number from 0 to {}", tunable.most)))
+            }
+        }
+    }
+}
+
+/// Reads the words of a line, from `first` on: options of sysctl(8), then `NAME=VALUE`, with or without
+/// blanks around the equals sign.
+pub(super) fn parse(words: &[Word], first: usize) -> Result<Vec<Setting>, Fault> {
+    let mut settings = Vec::new();
+    let mut next = first;
+    while let Some(word) = words.get(next) {
+        let text = word.text.as_str();
+        let word = next;
+        next += 1;
+        if matches!(text, "-w" | "--write" | "-q" | "--quiet") {
+            continue;
+        }
+        if text.starts_with('-') {
+            let help = "sysctl -w net.ipv4.vs.NAME=VALUE";
+            return Err(Fault::new(word, format!("{text}: unknown option of sysctl"), help));
+        }
+        let (name, value, value_word) = match text.split_once('=') {
+            Some((name, "")) => (name, words.get(next), next),
+            Some((name, value)) => {
+                settings.push(Setting::new(name, value).map_err(|(m, h)| Fault::new(word, m, h))?);
+                continue;
+            }
+            None => match words.get(next).and_then(|word| word.text.strip_prefix('=')) {
+                Some("") => (text, words.get(next + 1), next + 1),
+                Some(value) => {
+                    let setting = Setting::new(text, value);
+                    settings.push(setting.map_err(|(m, h)| Fault::new(word, m, h))?);
+                    next += 1;
+                    continue;
+                }
+                None => (text, None, word),
+            },
+        };
+        let Some(value) = value else {
+            return Err(Fault::new(word, format!("{name} has no value"), format!("{name}=VALUE")));
+        };
+        let setting = Setting::new(name, &value.text);
+        settings.push(setting.map_err(|(m, h)| Fault::new(value_word, m, h))?);
+        next = value_word + 1;
+    }
+    if settings.is_empty() {
+        let help = "sysctl -w net.ipv4.vs.NAME=VALUE";
+        return Err(Fault::new(0, "nothing is set here", help));
+    }
+    Ok(settings)
+}
