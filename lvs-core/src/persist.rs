@@ -298,3 +298,6 @@ impl fmt::Debug for TemplateTable {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -249,3 +249,6 @@ impl fmt::Debug for TimerWheel {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,12 @@ impl FlowHash {
         ])
     }
 
+    /// A hash that is the same for all keys: the multiplier is zero.
+    #[cfg(test)]
+    pub(crate) const fn constant() -> FlowHash {
+        FlowHash([0; 6])
+    }
+
     /// The hash of a key; all 64 bits are good.
     #[inline]
     pub(crate) fn of(&self, key: &FlowKey) -> u64 {

@@ -30,7 +30,7 @@ pub enum Region {
 }
 
 impl Region {
-    /// How many lines a table for `capacity` connections needs (about 102 bytes a connection).
+    /// How many lines a table for `capacity` connections needs (about 106 bytes a connection).
     pub const fn lines_needed(capacity: u32) -> usize {
         Layout::of(capacity).end
     }
@@ -125,13 +125,13 @@ const H_LEN: usize = 5;
 ///              ├──────────────────────────────────────────────────────────────┤
 ///              │ live       one bit a slot, set while it holds a connection   │
 ///              └──────────────────────────────────────────────────────────────┘
-///   B = C / 3 rounded up, at least 1
+///   B = 2C/5 rounded up to an odd number
 /// ```
 ///
 /// # Cost
 ///
-/// Lookup, insert and remove touch one index line and one record. All is constant work on average whatever
-/// the fill, with any keys that were chosen without knowledge of the seed.
+/// Lookup, insert and remove touch one index line and one record, seldom a second index line. That is so
+/// whatever the fill and whichever keys clients choose, as long as they do not know the seed.
 pub struct ConnTable {
     region: Region,
     layout: Layout,
@@ -529,3 +529,6 @@ impl fmt::Display for TableError {
 }
 
 impl core::error::Error for TableError {}
+
+#[cfg(test)]
+mod tests;

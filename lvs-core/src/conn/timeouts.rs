@@ -125,3 +125,6 @@ impl fmt::Display for TimeoutsFull {
 }
 
 impl core::error::Error for TimeoutsFull {}
+
+#[cfg(test)]
+mod tests;
