@@ -10,8 +10,8 @@ use crate::workspace::{Workspace, output, succeed};
 /// Seconds for each target.
 const SECONDS: u32 = 20;
 
-/// How much of what a failed run said is shown: its message, its backtrace and the file.
-const LINES_OF_A_FAILURE: usize = 60;
+/// How much of what a failed run said is shown: its message and the file.
+const LINES_OF_A_FAILURE: usize = 40;
 
 /// What `cargo fuzz` gives the compiler for coverage, without a sanitizer: these are options of stable
 /// compilers, so that neither cargo-fuzz nor a nightly toolchain is needed here. (Nearly all of the
@@ -51,7 +51,8 @@ pub(super) fn run(workspace: &Workspace) -> Result<Outcome, String> {
 
 /// Runs a target and prints how far it came, or, if it failed, what it said last.
 fn report(name: &str, fuzz: &mut Command) -> Result<(), String> {
-    let output = fuzz.output().map_err(|e| format!("cannot run {name}: {e}"))?;
+    let output =
+        fuzz.env("RUST_BACKTRACE", "0").output().map_err(|e| format!("cannot run {name}: {e}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
         let done = said.lines().find(|line| line.starts_with("Done ")).unwrap_or("no runs");
