@@ -30,7 +30,7 @@
 //! | [`Net`], [`Host`], [`Process`] | topologies, hosts, programs running on them |
 //! | [`HttpServer`], [`TcpEcho`], [`UdpEcho`] | servers that run inside the test |
 //! | [`http`], [`Ab`] | clients: a small HTTP client, and ApacheBench with its report |
-//! | [`PacketSocket`], [`Capture`], [`describe`] | what was on the wire |
+//! | [`PacketSocket`], [`OffloadSocket`], [`Capture`], [`describe`] | what was on the wire |
 #![cfg(target_os = "linux")]
 
 mod ab;
@@ -41,6 +41,7 @@ mod host;
 pub mod http;
 mod listener;
 mod net;
+mod offload;
 mod packet;
 mod pattern;
 mod prerequisites;
@@ -54,6 +55,7 @@ pub use echo::{TcpEcho, UdpEcho};
 pub use host::Host;
 pub use http::server::HttpServer;
 pub use net::Net;
+pub use offload::OffloadSocket;
 pub use packet::{PacketSocket, Seen};
 pub use pattern::{Digest, Pattern, digest_of_pattern};
 pub use prerequisites::require;

@@ -38,7 +38,7 @@ pub struct Seen {
 /// a rule of the host's netdev ingress hook drops afterwards.
 #[derive(Debug)]
 pub struct PacketSocket {
-    socket: OwnedFd,
+    pub(crate) socket: OwnedFd,
     buffer: Vec<u8>,
 }
 
@@ -78,12 +78,19 @@ impl PacketSocket {
     /// If the interface is gone.
     #[track_caller]
     pub fn receive(&mut self, timeout: Duration) -> Option<Seen> {
+        let (received, bytes) = self.receive_raw(timeout)?;
+        Some(seen(bytes, received))
+    }
+
+    /// What the socket gives, before the tag is put back.
+    #[track_caller]
+    pub(crate) fn receive_raw(&mut self, timeout: Duration) -> Option<(sys::Received, &[u8])> {
         // A timeout of zero would wait without end.
         let timeout = timeout.max(SHORTEST_WAIT);
         set_socket_timeout(&self.socket, Timeout::Recv, Some(timeout))
             .unwrap_or_else(|error| panic!("cannot set a timeout: {error}"));
         match sys::receive(&self.socket, &mut self.buffer) {
-            Ok(received) => Some(self.seen(received)),
+            Ok(received) => Some((received, &self.buffer[..received.len.min(self.buffer.len())])),
             Err(error) if is_timeout(&error) => None,
             Err(error) => panic!("cannot receive: {error}"),
         }
@@ -108,18 +115,18 @@ impl PacketSocket {
             }
         }
     }
+}
 
-    fn seen(&self, received: sys::Received) -> Seen {
-        let kept = &self.buffer[..received.len.min(self.buffer.len())];
-        let (mut bytes, mut len) = (kept.to_vec(), received.len);
-        if let (Some((tpid, tci)), 12..) = (received.tag, bytes.len()) {
-            let [a, b] = tpid.to_be_bytes();
-            let [c, d] = tci.to_be_bytes();
-            bytes.splice(12..12, [a, b, c, d]);
-            len += 4;
-        }
-        Seen { at: Instant::now(), outgoing: received.outgoing, len, bytes }
+/// A received frame, its tag put back.
+pub(crate) fn seen(kept: &[u8], received: sys::Received) -> Seen {
+    let (mut bytes, mut len) = (kept.to_vec(), received.len);
+    if let (Some((tpid, tci)), 12..) = (received.tag, bytes.len()) {
+        let [a, b] = tpid.to_be_bytes();
+        let [c, d] = tci.to_be_bytes();
+        bytes.splice(12..12, [a, b, c, d]);
+        len += 4;
     }
+    Seen { at: Instant::now(), outgoing: received.outgoing, len, bytes }
 }
 
 /// Whether an error says that nothing came in time, or that a signal came first.

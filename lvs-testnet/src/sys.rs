@@ -52,18 +52,29 @@ pub(crate) fn open_packet_socket() -> io::Result<OwnedFd> {
     }
     // SAFETY: `fd` was just opened, and nobody else owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    switch_on(&fd, libc::PACKET_AUXDATA)?;
+    Ok(fd)
+}
+
+/// Makes a packet socket take and give a virtio-net header in front of each frame.
+pub(crate) fn add_virtio_net_header(fd: impl AsFd) -> io::Result<()> {
+    switch_on(fd, libc::PACKET_VNET_HDR)
+}
+
+/// Switches on an option of packet sockets.
+fn switch_on(fd: impl AsFd, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the pointer and length describe `on`, which outlives the call.
     let set = unsafe {
         libc::setsockopt(
-            fd.as_raw_fd(),
+            fd.as_fd().as_raw_fd(),
             libc::SOL_PACKET,
-            libc::PACKET_AUXDATA,
+            option,
             (&raw const on).cast(),
             mem::size_of_val(&on) as libc::socklen_t,
         )
     };
-    if set < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
+    if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Starts receiving every frame of one interface, both directions.
