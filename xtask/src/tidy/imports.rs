@@ -49,7 +49,7 @@ const MODULES: &[(&str, Allowed)] = &[
 const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("lvs-core", &[], &[]),
     ("lvs-admin", &["lvs-core"], &[]),
-    ("lvs-host", &["lvs-core"], &[]),
+    ("lvs-host", &["lvs-core"], &["lvs-testnet"]),
     ("lvs-sim", &["lvs-core", "lvs-admin", "lvs-host"], &[]),
     ("lvs-io-afpacket", &["lvs-core"], &["lvs-testnet"]),
     ("lvs-io-tap", &["lvs-core"], &["lvs-testnet"]),
