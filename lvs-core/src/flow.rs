@@ -107,6 +107,7 @@ impl FlowKey {
     ///
     /// # Panics
     /// In debug builds, if the families differ.
+    #[inline]
     pub fn new(protocol: Protocol, client: Endpoint, virt: Endpoint) -> FlowKey {
         debug_assert_eq!(Family::of(client.addr), Family::of(virt.addr));
         let [c0, c1] = addr_words(client.addr);
@@ -120,6 +121,7 @@ impl FlowKey {
     }
 
     /// The address family.
+    #[inline]
     pub const fn family(&self) -> Family {
         if self.0[4] >> 40 & 1 == 1 { Family::V6 } else { Family::V4 }
     }
@@ -140,11 +142,13 @@ impl FlowKey {
     }
 
     /// The client's address.
+    #[inline]
     pub fn client_addr(&self) -> IpAddr {
         words_addr(self.family(), [self.0[0], self.0[1]])
     }
 
     /// The virtual address.
+    #[inline]
     pub fn virtual_addr(&self) -> IpAddr {
         words_addr(self.family(), [self.0[2], self.0[3]])
     }
@@ -161,6 +165,7 @@ impl FlowKey {
 
     /// The key of the flow seen from the other side: what the client's end would be if this packet came
     /// from the virtual address.
+    #[inline]
     pub const fn reversed(&self) -> FlowKey {
         let [c0, c1, v0, v1, tail] = self.0;
         let ports = (tail & 0xffff) << 16 | tail >> 16 & 0xffff;
@@ -175,6 +180,7 @@ impl fmt::Debug for FlowKey {
 }
 
 /// An address as the two words of a [`FlowKey`].
+#[inline]
 pub(crate) fn addr_words(addr: IpAddr) -> [u64; 2] {
     match addr {
         IpAddr::V4(a) => [u64::from(a.to_bits()), 0],
@@ -186,6 +192,7 @@ pub(crate) fn addr_words(addr: IpAddr) -> [u64; 2] {
 }
 
 /// The address that two words of a [`FlowKey`] stand for.
+#[inline]
 pub(crate) fn words_addr(family: Family, words: [u64; 2]) -> IpAddr {
     match family {
         Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(words[0] as u32)),

@@ -2,19 +2,49 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use super::{FragmentInfo, Headers, Link, transport};
+use super::transport::{self, Ports};
+use super::{FragmentInfo, Headers, L4, Link, Parsed};
 use crate::addr::Family;
 use crate::drop::DropReason;
 use crate::flow::{Endpoint, FlowKey, Protocol};
+use crate::wire::be16;
+use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{self, DONT_FRAGMENT, HEADER_LEN, MORE_FRAGMENTS, OFFSET_MASK, field};
-use crate::wire::{be16, checksum};
 
 /// Parses a packet with whatever follows it in the frame.
-#[inline]
-pub(super) fn parse(packet: &[u8], link: Link) -> Result<Headers, DropReason> {
+#[inline(always)]
+pub(super) fn parse(packet: &[u8], link: Link) -> Parsed {
     let Some(header) = packet.first_chunk::<HEADER_LEN>() else {
-        return Err(DropReason::Ipv4Truncated);
+        return Parsed::Malformed(DropReason::Ipv4Truncated);
     };
+    // Options and fragments are rare, and everything else is simpler without them.
+    if header[field::VERSION_IHL] != 0x45 || is_fragment(header) {
+        return parse_uncommon(packet, header, link);
+    }
+    let segment = match check(packet, header, HEADER_LEN, link) {
+        Ok(segment) => segment,
+        Err(reason) => return Parsed::Malformed(reason),
+    };
+    match transport::read(Family::V4, Protocol(header[field::PROTOCOL]), segment) {
+        Ok(l4) => Parsed::Ip(headers(header, HEADER_LEN, segment, link, None, l4)),
+        Err(reason) => Parsed::Malformed(reason),
+    }
+}
+
+/// Parses a packet with options, a fragment, or something that is not IPv4.
+#[inline(never)]
+fn parse_uncommon(packet: &[u8], header: &[u8; HEADER_LEN], link: Link) -> Parsed {
+    match read_uncommon(packet, header, link) {
+        Ok(headers) => Parsed::Ip(headers),
+        Err(reason) => Parsed::Malformed(reason),
+    }
+}
+
+fn read_uncommon(
+    packet: &[u8],
+    header: &[u8; HEADER_LEN],
+    link: Link,
+) -> Result<Headers, DropReason> {
     let version_ihl = header[field::VERSION_IHL];
     if version_ihl >> 4 != 4 {
         return Err(DropReason::Ipv4Version);
@@ -23,71 +53,91 @@ pub(super) fn parse(packet: &[u8], link: Link) -> Result<Headers, DropReason> {
     if header_len < HEADER_LEN || header_len > packet.len() {
         return Err(DropReason::Ipv4HeaderLength);
     }
-    let sum = if header_len == HEADER_LEN {
-        checksum::of(header)
-    } else {
-        checksum::of(&packet[..header_len])
+    let segment = check(packet, header, header_len, link)?;
+    let l4 = transport::read(Family::V4, Protocol(header[field::PROTOCOL]), segment);
+    if !is_fragment(header) {
+        return Ok(headers(header, header_len, segment, link, None, l4?));
+    }
+    let fragment = fragment(header, segment.len(), header_len, link)?;
+    let l4 = match l4 {
+        Ok(l4) if fragment.offset == 0 => l4,
+        // A first fragment may be too short for its transport header: the rest comes with the others.
+        _ => L4::Fragment,
     };
-    if sum != 0 {
+    Ok(headers(header, header_len, segment, link, Some(fragment), l4))
+}
+
+/// Checks checksum, length and addresses; returns what follows the header in the packet.
+#[inline(always)]
+fn check<'a>(
+    packet: &'a [u8],
+    header: &[u8; HEADER_LEN],
+    header_len: usize,
+    link: Link,
+) -> Result<&'a [u8], DropReason> {
+    let options = &packet[HEADER_LEN..header_len];
+    if Sum::ZERO.bytes(header).bytes(options).finish() != 0 {
         return Err(DropReason::Ipv4Checksum);
     }
     let mut ip_len = usize::from(be16(header, field::TOTAL_LEN));
     if ip_len == 0 && link.is_super {
         ip_len = packet.len();
     }
-    if ip_len < header_len || ip_len > packet.len() {
+    let Some(segment) = packet.get(header_len..ip_len) else {
         return Err(DropReason::Ipv4TotalLength);
-    }
-    let (src, dst) = (ipv4::src(header), ipv4::dst(header));
-    if is_martian(src, dst) {
+    };
+    if is_martian(ipv4::src(header), ipv4::dst(header)) {
         return Err(DropReason::MartianAddress);
     }
+    Ok(segment)
+}
 
-    let segment = &packet[header_len..ip_len];
-    let l4 = link.l3 + header_len as u16;
+#[inline(always)]
+fn headers(
+    header: &[u8; HEADER_LEN],
+    header_len: usize,
+    segment: &[u8],
+    link: Link,
+    fragment: Option<FragmentInfo>,
+    l4_header: L4,
+) -> Headers {
     let protocol = Protocol(header[field::PROTOCOL]);
-    let place = be16(header, field::FRAGMENT);
-    let (fragment, read) = if place & (MORE_FRAGMENTS | OFFSET_MASK) == 0 {
-        (None, transport::read(Family::V4, protocol, segment)?)
-    } else {
-        let fragment = fragment(header, segment.len(), header_len, l4)?;
-        (Some(fragment), transport::read_fragment(protocol, segment, fragment.offset))
-    };
-    Ok(Headers {
+    let ports = Ports::behind(l4_header, segment);
+    Headers {
         family: Family::V4,
         tags: link.tags,
         l3: link.l3,
-        l4,
-        ip_len: ip_len as u32,
+        l4: link.l3 + header_len as u16,
+        ip_len: (header_len + segment.len()) as u32,
         protocol,
         ttl: header[field::TTL],
         tos: header[field::TOS],
-        dont_fragment: place & DONT_FRAGMENT != 0,
+        dont_fragment: be16(header, field::FRAGMENT) & DONT_FRAGMENT != 0,
         fragment,
-        l4_header: read.l4_header,
-        flow: flow(protocol, src, dst, read.ports),
-    })
+        l4_header,
+        flow: flow(protocol, ipv4::src(header), ipv4::dst(header), ports),
+    }
 }
 
 /// The flow key of a packet, its source as client.
 #[inline]
-pub(super) fn flow(
-    protocol: Protocol,
-    src: Ipv4Addr,
-    dst: Ipv4Addr,
-    ports: transport::Ports,
-) -> FlowKey {
+pub(super) fn flow(protocol: Protocol, src: Ipv4Addr, dst: Ipv4Addr, ports: Ports) -> FlowKey {
     let client = Endpoint::new(IpAddr::V4(src), ports.src);
     let virt = Endpoint::new(IpAddr::V4(dst), ports.dst);
     FlowKey::new(protocol, client, virt)
 }
 
-#[inline(never)]
+/// Whether the packet is a fragment, the first included.
+#[inline]
+fn is_fragment(header: &[u8; HEADER_LEN]) -> bool {
+    be16(header, field::FRAGMENT) & (MORE_FRAGMENTS | OFFSET_MASK) != 0
+}
+
 fn fragment(
     header: &[u8; HEADER_LEN],
     payload_len: usize,
     header_len: usize,
-    payload: u16,
+    link: Link,
 ) -> Result<FragmentInfo, DropReason> {
     let place = be16(header, field::FRAGMENT);
     let offset = u32::from(place & OFFSET_MASK) * 8;
@@ -97,7 +147,8 @@ fn fragment(
     if payload_len == 0 || end > 0xffff || more && !payload_len.is_multiple_of(8) {
         return Err(DropReason::FragmentMalformed);
     }
-    Ok(FragmentInfo { offset, id: u32::from(be16(header, field::IDENT)), payload, more })
+    let id = u32::from(be16(header, field::IDENT));
+    Ok(FragmentInfo { offset, id, payload: link.l3 + header_len as u16, more })
 }
 
 /// Addresses that the kernel calls martian on any interface but the loopback's: a source that is a

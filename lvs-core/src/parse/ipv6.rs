@@ -2,73 +2,104 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use super::{FragmentInfo, Headers, Link, transport};
+use super::transport::{self, Ports};
+use super::{FragmentInfo, Headers, L4, Link, Parsed};
 use crate::addr::Family;
 use crate::drop::DropReason;
 use crate::flow::{Endpoint, FlowKey, Protocol};
 use crate::wire::be16;
-use crate::wire::ipv6::{self, FragmentHeader, HEADER_LEN, field};
+use crate::wire::ipv6::{self, Chain, FragmentHeader, HEADER_LEN, field};
 
 /// Parses a packet with whatever follows it in the frame.
-#[inline]
-pub(super) fn parse(packet: &[u8], link: Link) -> Result<Headers, DropReason> {
+#[inline(always)]
+pub(super) fn parse(packet: &[u8], link: Link) -> Parsed {
     let Some(header) = packet.first_chunk::<HEADER_LEN>() else {
-        return Err(DropReason::Ipv6Truncated);
+        return Parsed::Malformed(DropReason::Ipv6Truncated);
     };
     if header[field::VERSION] >> 4 != 6 {
-        return Err(DropReason::Ipv6Version);
+        return Parsed::Malformed(DropReason::Ipv6Version);
     }
-    let payload_len = usize::from(be16(header, field::PAYLOAD_LEN));
-    let ip_len =
-        if payload_len == 0 && link.is_super { packet.len() } else { HEADER_LEN + payload_len };
-    if ip_len > packet.len() {
-        return Err(DropReason::Ipv6PayloadLength);
+    let mut ip_len = HEADER_LEN + usize::from(be16(header, field::PAYLOAD_LEN));
+    if ip_len == HEADER_LEN && link.is_super {
+        ip_len = packet.len();
     }
-    let (src, dst) = (ipv6::src(header), ipv6::dst(header));
-    if is_martian(src, dst) {
-        return Err(DropReason::MartianAddress);
-    }
-
-    let packet = &packet[..ip_len];
-    let chain = ipv6::follow(packet, header[field::NEXT_HEADER])?;
-    let segment = &packet[chain.end..];
-    let (fragment, read) = match chain.fragment {
-        Some(fragment) if fragment.offset > 0 || fragment.more => {
-            let info = fragment_info(&fragment, packet.len(), link.l3)?;
-            let read = if fragment.offset > 0 {
-                transport::Read::FRAGMENT
-            } else {
-                // RFC 8200 §4.5: the first fragment holds the whole chain of headers.
-                transport::read(Family::V6, chain.protocol, segment)?
-            };
-            (Some(info), read)
-        }
-        _ => (None, transport::read(Family::V6, chain.protocol, segment)?),
+    let Some(packet) = packet.get(..ip_len) else {
+        return Parsed::Malformed(DropReason::Ipv6PayloadLength);
     };
-    Ok(Headers {
+    if is_martian(ipv6::src(header), ipv6::dst(header)) {
+        return Parsed::Malformed(DropReason::MartianAddress);
+    }
+    let next = header[field::NEXT_HEADER];
+    if ipv6::is_extension(next) {
+        return parse_extended(packet, header, link);
+    }
+    let chain = Chain::without_extensions(Protocol(next));
+    match transport::read(Family::V6, Protocol(next), &packet[HEADER_LEN..]) {
+        Ok(l4) => Parsed::Ip(headers(header, &chain, packet, link, None, l4)),
+        Err(reason) => Parsed::Malformed(reason),
+    }
+}
+
+/// Parses a packet with extension headers.
+#[inline(never)]
+fn parse_extended(packet: &[u8], header: &[u8; HEADER_LEN], link: Link) -> Parsed {
+    match read_extended(packet, header, link) {
+        Ok(headers) => Parsed::Ip(headers),
+        Err(reason) => Parsed::Malformed(reason),
+    }
+}
+
+fn read_extended(
+    packet: &[u8],
+    header: &[u8; HEADER_LEN],
+    link: Link,
+) -> Result<Headers, DropReason> {
+    let chain = ipv6::follow(packet, header[field::NEXT_HEADER])?;
+    // RFC 6946: a fragment header on a whole packet does not make it a fragment.
+    let fragment = match chain.fragment {
+        Some(fragment) if fragment.offset > 0 || fragment.more => {
+            Some(fragment_info(&fragment, packet.len(), link.l3)?)
+        }
+        _ => None,
+    };
+    let l4 = match fragment {
+        Some(fragment) if fragment.offset > 0 => L4::Fragment,
+        // RFC 8200 §4.5: the first fragment holds the whole chain of headers.
+        _ => transport::read(Family::V6, chain.protocol, &packet[chain.end..])?,
+    };
+    Ok(headers(header, &chain, packet, link, fragment, l4))
+}
+
+#[inline(always)]
+fn headers(
+    header: &[u8; HEADER_LEN],
+    chain: &Chain,
+    packet: &[u8],
+    link: Link,
+    fragment: Option<FragmentInfo>,
+    l4_header: L4,
+) -> Headers {
+    let protocol = chain.protocol;
+    let ports = Ports::behind(l4_header, &packet[chain.end..]);
+    Headers {
         family: Family::V6,
         tags: link.tags,
         l3: link.l3,
         l4: link.l3 + chain.end as u16,
-        ip_len: ip_len as u32,
-        protocol: chain.protocol,
+        ip_len: packet.len() as u32,
+        protocol,
         ttl: header[field::HOP_LIMIT],
         tos: ipv6::traffic_class(header),
         dont_fragment: true,
         fragment,
-        l4_header: read.l4_header,
-        flow: flow(chain.protocol, src, dst, read.ports),
-    })
+        l4_header,
+        flow: flow(protocol, ipv6::src(header), ipv6::dst(header), ports),
+    }
 }
 
 /// The flow key of a packet, its source as client.
 #[inline]
-pub(super) fn flow(
-    protocol: Protocol,
-    src: Ipv6Addr,
-    dst: Ipv6Addr,
-    ports: transport::Ports,
-) -> FlowKey {
+pub(super) fn flow(protocol: Protocol, src: Ipv6Addr, dst: Ipv6Addr, ports: Ports) -> FlowKey {
     let client = Endpoint::new(IpAddr::V6(src), ports.src);
     let virt = Endpoint::new(IpAddr::V6(dst), ports.dst);
     FlowKey::new(protocol, client, virt)

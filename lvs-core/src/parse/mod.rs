@@ -184,34 +184,39 @@ struct Link {
     is_super: bool,
 }
 
-#[inline]
+/// Untagged packets without options, extension headers or fragmentation are read in one inlined piece
+/// that builds the result where it is returned; everything else is out of line. A result that went
+/// through memory on its way (a `Result<Headers, _>`, a branch that fills the same variable by a call)
+/// cost more than the parsing: its narrow stores are reloaded as wide words.
+#[inline(always)]
 fn parse_frame(frame: &[u8], is_super: bool) -> Parsed {
     let Some(header) = frame.first_chunk::<{ ethernet::HEADER_LEN }>() else {
         return Parsed::Malformed(DropReason::EthernetTruncated);
     };
-    let mut ethertype = be16(header, ethernet::ETHERTYPE_AT);
-    let mut link = Link { tags: VlanTags::NONE, l3: ethernet::HEADER_LEN as u16, is_super };
-    if ethernet::is_tag(ethertype) {
-        match ethernet::tags(frame) {
-            Ok((tags, inner, l3)) => {
-                ethertype = inner;
-                link.tags = tags;
-                link.l3 = l3 as u16;
-            }
-            Err(TagError::Truncated) => return Parsed::Malformed(DropReason::VlanTruncated),
-            Err(TagError::TooDeep) => return Parsed::Malformed(DropReason::VlanTooDeep),
-        }
-    }
-    let packet = &frame[usize::from(link.l3).min(frame.len())..];
-    let parsed = match ethertype {
+    let link = Link { tags: VlanTags::NONE, l3: ethernet::HEADER_LEN as u16, is_super };
+    let packet = &frame[ethernet::HEADER_LEN..];
+    match be16(header, ethernet::ETHERTYPE_AT) {
         ethernet::IPV4 => ipv4::parse(packet, link),
         ethernet::IPV6 => ipv6::parse(packet, link),
-        ethernet::ARP => return Parsed::Arp { tags: link.tags, l3: link.l3 },
-        _ => return Parsed::Other(PassReason::NotIp),
+        _ => parse_other(frame, is_super),
+    }
+}
+
+/// Parses a frame that carries no IP, or carries it behind VLAN tags.
+#[inline(never)]
+fn parse_other(frame: &[u8], is_super: bool) -> Parsed {
+    let (tags, ethertype, l3) = match ethernet::tags(frame) {
+        Ok(found) => found,
+        Err(TagError::Truncated) => return Parsed::Malformed(DropReason::VlanTruncated),
+        Err(TagError::TooDeep) => return Parsed::Malformed(DropReason::VlanTooDeep),
     };
-    match parsed {
-        Ok(headers) => Parsed::Ip(headers),
-        Err(reason) => Parsed::Malformed(reason),
+    let link = Link { tags, l3: l3 as u16, is_super };
+    let packet = &frame[l3..];
+    match ethertype {
+        ethernet::IPV4 => ipv4::parse(packet, link),
+        ethernet::IPV6 => ipv6::parse(packet, link),
+        ethernet::ARP => Parsed::Arp { tags, l3: link.l3 },
+        _ => Parsed::Other(PassReason::NotIp),
     }
 }
 

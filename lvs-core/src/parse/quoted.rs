@@ -74,5 +74,5 @@ fn ports(protocol: Protocol, segment: &[u8], fragment: Option<u32>) -> Option<Po
     if later_fragment || !matches!(protocol, Protocol::TCP | Protocol::UDP | Protocol::SCTP) {
         return Some(Ports::NONE);
     }
-    chunk::<4>(segment, 0).map(Ports::of)
+    segment.first_chunk().map(Ports::of)
 }

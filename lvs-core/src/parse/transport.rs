@@ -7,18 +7,6 @@ use crate::flow::Protocol;
 use crate::wire::tcp::{self, TcpFlags};
 use crate::wire::{be16, icmp, sctp, udp};
 
-/// What a transport header says.
-#[derive(Clone, Copy)]
-pub(super) struct Read {
-    pub(super) l4_header: L4,
-    pub(super) ports: Ports,
-}
-
-impl Read {
-    /// A fragment without transport header.
-    pub(super) const FRAGMENT: Read = Read { l4_header: L4::Fragment, ports: Ports::NONE };
-}
-
 /// Source and destination port.
 #[derive(Clone, Copy)]
 pub(super) struct Ports {
@@ -30,9 +18,18 @@ impl Ports {
     /// For protocols that have no ports.
     pub(super) const NONE: Ports = Ports { src: 0, dst: 0 };
 
+    /// The ports of a whole packet, whose transport header is known to be there.
+    #[inline(always)]
+    pub(super) fn behind(l4_header: L4, segment: &[u8]) -> Ports {
+        match (l4_header, segment.first_chunk::<4>()) {
+            (L4::Tcp { .. } | L4::Udp | L4::Sctp, Some(header)) => Ports::of(header),
+            _ => Ports::NONE,
+        }
+    }
+
     /// The ports of a TCP, UDP or SCTP header.
     #[inline]
-    pub(super) fn of<const N: usize>(header: &[u8; N]) -> Ports {
+    pub(super) fn of(header: &[u8; 4]) -> Ports {
         Ports { src: be16(header, tcp::field::SRC_PORT), dst: be16(header, tcp::field::DST_PORT) }
     }
 }
@@ -49,8 +46,8 @@ const _: () = assert!(
 ///
 /// The length in a UDP header is not held against the packet's: the kernel does not at this point, and
 /// the receiver will.
-#[inline]
-pub(super) fn read(family: Family, protocol: Protocol, segment: &[u8]) -> Result<Read, DropReason> {
+#[inline(always)]
+pub(super) fn read(family: Family, protocol: Protocol, segment: &[u8]) -> Result<L4, DropReason> {
     match (protocol, family) {
         (Protocol::TCP, _) => {
             let Some(header) = segment.first_chunk::<{ tcp::HEADER_LEN }>() else {
@@ -62,14 +59,14 @@ pub(super) fn read(family: Family, protocol: Protocol, segment: &[u8]) -> Result
                 return Err(DropReason::TcpHeaderLength);
             }
             let flags = TcpFlags(header[tcp::field::FLAGS]);
-            Ok(Read { l4_header: L4::Tcp { flags, header_len }, ports: Ports::of(header) })
+            Ok(L4::Tcp { flags, header_len })
         }
         (Protocol::UDP, _) => match segment.first_chunk::<{ udp::HEADER_LEN }>() {
-            Some(header) => Ok(Read { l4_header: L4::Udp, ports: Ports::of(header) }),
+            Some(_) => Ok(L4::Udp),
             None => Err(DropReason::UdpTruncated),
         },
         (Protocol::SCTP, _) => match segment.first_chunk::<{ sctp::HEADER_LEN }>() {
-            Some(header) => Ok(Read { l4_header: L4::Sctp, ports: Ports::of(header) }),
+            Some(_) => Ok(L4::Sctp),
             None => Err(DropReason::SctpTruncated),
         },
         (Protocol::ICMP, Family::V4) | (Protocol::ICMPV6, Family::V6) => {
@@ -77,17 +74,8 @@ pub(super) fn read(family: Family, protocol: Protocol, segment: &[u8]) -> Result
                 return Err(DropReason::IcmpTruncated);
             };
             let (kind, code) = (header[icmp::field::KIND], header[icmp::field::CODE]);
-            Ok(Read { l4_header: L4::Icmp { kind, code }, ports: Ports::NONE })
+            Ok(L4::Icmp { kind, code })
         }
-        _ => Ok(Read { l4_header: L4::Other, ports: Ports::NONE }),
+        _ => Ok(L4::Other),
     }
-}
-
-/// Reads the transport header of an IPv4 fragment, where there is one. A first fragment may be too
-/// short for it: the rest comes with the others.
-pub(super) fn read_fragment(protocol: Protocol, segment: &[u8], offset: u32) -> Read {
-    if offset > 0 {
-        return Read::FRAGMENT;
-    }
-    read(Family::V4, protocol, segment).unwrap_or(Read::FRAGMENT)
 }

@@ -44,36 +44,38 @@ pub const fn is_tag(ethertype: u16) -> bool {
 }
 
 /// Up to two VLAN tags as found in a frame, outermost first, each a TPID and a TCI.
+///
+/// They are one word, so that tags travel with a packet's headers in a register: bits 48-63 the outer
+/// TPID, 32-47 its TCI, 16-31 the inner TPID, 0-15 its TCI. A TPID of 0 is no tag.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct VlanTags {
-    count: u8,
-    tags: [(u16, u16); TAGS_MAX],
-}
+pub struct VlanTags(u64);
 
 impl VlanTags {
     /// No tag.
-    pub const NONE: VlanTags = VlanTags { count: 0, tags: [(0, 0); TAGS_MAX] };
+    pub const NONE: VlanTags = VlanTags(0);
 
-    /// One tag.
+    /// One tag, TPID and TCI.
     pub const fn single(tpid: u16, tci: u16) -> VlanTags {
-        VlanTags { count: 1, tags: [(tpid, tci), (0, 0)] }
+        VlanTags::double((tpid, tci), (0, 0))
     }
 
-    /// Two tags, the outer one first.
+    /// Two tags, the outer one first, each TPID and TCI.
     pub const fn double(outer: (u16, u16), inner: (u16, u16)) -> VlanTags {
-        VlanTags { count: 2, tags: [outer, inner] }
+        let outer = (outer.0 as u64) << 16 | outer.1 as u64;
+        let inner = (inner.0 as u64) << 16 | inner.1 as u64;
+        VlanTags(outer << 32 | inner)
     }
 
     /// The number of tags.
     #[inline]
     pub const fn len(&self) -> usize {
-        self.count as usize
+        (self.0 >> 48 != 0) as usize + (self.0 as u32 >> 16 != 0) as usize
     }
 
     /// Whether there is no tag.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.count == 0
+        self.0 == 0
     }
 
     /// The bytes that the tags take in a frame.
@@ -84,21 +86,24 @@ impl VlanTags {
 
     /// The tags, outermost first, as TPID and TCI.
     pub fn iter(&self) -> impl Iterator<Item = (u16, u16)> + '_ {
-        self.tags.iter().copied().take(self.len())
+        [(self.0 >> 32) as u32, self.0 as u32]
+            .into_iter()
+            .take(self.len())
+            .map(|tag| ((tag >> 16) as u16, tag as u16))
     }
 
     /// The VLAN identifiers, outermost first, 0 where there is no tag: what tells one VLAN's
     /// neighbours from another's. A priority tag (identifier 0) belongs to no VLAN (802.1Q §6.9).
     #[inline]
     pub const fn ids(&self) -> [u16; TAGS_MAX] {
-        [self.tags[0].1 & VID_MASK, self.tags[1].1 & VID_MASK]
+        [(self.0 >> 32) as u16 & VID_MASK, self.0 as u16 & VID_MASK]
     }
 
     /// The same tags with priority and drop eligibility cleared, for frames of our own.
+    #[must_use]
     pub const fn without_priority(&self) -> VlanTags {
-        let [(outer, _), (inner, _)] = self.tags;
-        let [outer_id, inner_id] = self.ids();
-        VlanTags { count: self.count, tags: [(outer, outer_id), (inner, inner_id)] }
+        const TPID_AND_VID: u64 = 0xffff_0000 | VID_MASK as u64;
+        VlanTags(self.0 & (TPID_AND_VID << 32 | TPID_AND_VID))
     }
 }
 
@@ -174,30 +179,29 @@ pub fn emit_header(
     at + 2
 }
 
-/// Reads the tags of a frame whose first EtherType is a TPID: tags, the EtherType behind them, and
-/// where the payload begins.
+/// Reads the tags of a frame, if it has any: tags, the EtherType behind them, and where the payload
+/// begins.
+#[inline]
 pub(crate) fn tags(frame: &[u8]) -> Result<(VlanTags, u16, usize), TagError> {
-    let mut tags = VlanTags::NONE;
-    let mut at = ETHERTYPE_AT;
-    loop {
-        // The EtherType at hand, and if that is a TPID its TCI and the next EtherType.
-        let Some(here) = chunk::<2>(frame, at) else {
-            return Err(TagError::Truncated);
-        };
-        let ethertype = be16(here, 0);
-        if !is_tag(ethertype) {
-            return Ok((tags, ethertype, at + 2));
-        }
-        if tags.len() == TAGS_MAX {
-            return Err(TagError::TooDeep);
-        }
-        let Some(tag) = chunk::<TAG_LEN>(frame, at) else {
-            return Err(TagError::Truncated);
-        };
-        tags.tags[tags.len()] = (ethertype, be16(tag, 2));
-        tags.count += 1;
-        at += TAG_LEN;
+    let word = |at| match chunk::<2>(frame, at) {
+        Some(bytes) => Ok(be16(bytes, 0)),
+        None => Err(TagError::Truncated),
+    };
+    let first = word(ETHERTYPE_AT)?;
+    if !is_tag(first) {
+        return Ok((VlanTags::NONE, first, HEADER_LEN));
     }
+    let outer = (first, word(ETHERTYPE_AT + 2)?);
+    let second = word(ETHERTYPE_AT + TAG_LEN)?;
+    if !is_tag(second) {
+        return Ok((VlanTags::single(first, outer.1), second, HEADER_LEN + TAG_LEN));
+    }
+    let inner = (second, word(ETHERTYPE_AT + TAG_LEN + 2)?);
+    let third = word(ETHERTYPE_AT + 2 * TAG_LEN)?;
+    if is_tag(third) {
+        return Err(TagError::TooDeep);
+    }
+    Ok((VlanTags::double(outer, inner), third, HEADER_LEN + 2 * TAG_LEN))
 }
 
 /// Why the tags of a frame could not be read.

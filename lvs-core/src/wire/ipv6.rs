@@ -125,6 +125,14 @@ pub(crate) struct Chain {
     pub(crate) fragment: Option<FragmentHeader>,
 }
 
+impl Chain {
+    /// The chain of a packet whose fixed header names the transport protocol.
+    #[inline]
+    pub(crate) const fn without_extensions(protocol: Protocol) -> Chain {
+        Chain { protocol, end: HEADER_LEN, named_at: field::NEXT_HEADER, fragment: None }
+    }
+}
+
 /// A fragment header (RFC 8200 §4.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FragmentHeader {
@@ -147,24 +155,8 @@ pub(crate) struct FragmentHeader {
 /// # Errors
 /// `Ipv6ExtensionTruncated` if a header is cut off, `Ipv6ExtensionChain` if there are more than
 /// [`EXTENSIONS_MAX`], or hop-by-hop options anywhere but first (RFC 8200 §4.1).
-#[inline]
 pub(crate) fn follow(packet: &[u8], first: u8) -> Result<Chain, DropReason> {
-    // Nearly every packet has no extension header: the loop stays out of the way.
-    if !is_extension(first) {
-        let named_at = field::NEXT_HEADER;
-        return Ok(Chain { protocol: Protocol(first), end: HEADER_LEN, named_at, fragment: None });
-    }
-    follow_extensions(packet, first)
-}
-
-#[inline(never)]
-fn follow_extensions(packet: &[u8], first: u8) -> Result<Chain, DropReason> {
-    let mut chain = Chain {
-        protocol: Protocol(first),
-        end: HEADER_LEN,
-        named_at: field::NEXT_HEADER,
-        fragment: None,
-    };
+    let mut chain = Chain::without_extensions(Protocol(first));
     for count in 0.. {
         let kind = chain.protocol.0;
         if !is_extension(kind) {
@@ -205,8 +197,9 @@ fn follow_extensions(packet: &[u8], first: u8) -> Result<Chain, DropReason> {
     Ok(chain)
 }
 
+/// Whether a next-header value names an extension header that is followed.
 #[inline]
-const fn is_extension(next_header: u8) -> bool {
+pub(crate) const fn is_extension(next_header: u8) -> bool {
     matches!(
         next_header,
         next::HOP_BY_HOP
