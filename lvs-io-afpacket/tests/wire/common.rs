@@ -1,0 +1,236 @@
+//! A director between two hosts: `left` on its first port, `right` on its second, each over a veth pair
+//! with the kernel's default offloads.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
+use std::time::Duration;
+
+use lvs_core::addr::MacAddr;
+use lvs_core::ids::PortId;
+use lvs_core::io::{Checksum, Frame, FrameIo, Offload, SegmentKind, Verdict};
+use lvs_io_afpacket::{AfPacket, Builder, Event};
+use lvs_testnet::{Host, require};
+
+pub(crate) const LEFT: PortId = PortId(0);
+pub(crate) const RIGHT: PortId = PortId(1);
+
+/// EtherType for local experiments.
+pub(crate) const EXPERIMENT: [u8; 2] = [0x88, 0xb5];
+
+pub(crate) struct Lab {
+    pub(crate) left: Host,
+    pub(crate) director: Host,
+    pub(crate) right: Host,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Lab {
+        require(&["ip", "tc"]);
+        let lab = Lab {
+            left: Host::new("left"),
+            director: Host::new("director"),
+            right: Host::new("right"),
+        };
+        lab.connect(&lab.left, "l0", "d0");
+        lab.connect(&lab.right, "r0", "d1");
+        lab
+    }
+
+    /// A veth pair from `host` to the director.
+    pub(crate) fn connect(&self, host: &Host, there: &str, here: &str) {
+        let namespace = self.director.namespace_path().display();
+        host.ip(&format!("link add {there} type veth peer name {here} netns {namespace}"));
+        host.ip(&format!("link set {there} up"));
+        self.director.ip(&format!("link set {here} up"));
+    }
+
+    pub(crate) fn open(&self) -> AfPacket {
+        self.open_with(|builder| builder)
+    }
+
+    pub(crate) fn open_with(&self, set: impl FnOnce(Builder) -> Builder + Send) -> AfPacket {
+        let builder = set(AfPacket::builder().port("d0").port("d1"));
+        self.director.enter(|| builder.build()).unwrap()
+    }
+
+    pub(crate) fn mac(&self, interface: &str) -> MacAddr {
+        let host = match interface {
+            "l0" => &self.left,
+            "r0" => &self.right,
+            _ => &self.director,
+        };
+        MacAddr(host.mac(interface))
+    }
+
+    /// Gives both sides an address of one subnet, each the director's port as the other's neighbour.
+    pub(crate) fn add_addresses(&self) {
+        for (host, interface, own, other, port) in
+            [(&self.left, "l0", 1, 2, "d0"), (&self.right, "r0", 2, 1, "d1")]
+        {
+            host.add_address(interface, &format!("10.1.0.{own}/24"));
+            host.add_address(interface, &format!("fd01::{own}/64"));
+            let mac = self.mac(port);
+            host.ip(&format!("neigh replace 10.1.0.{other} lladdr {mac} dev {interface}"));
+            host.ip(&format!("neigh replace fd01::{other} lladdr {mac} dev {interface}"));
+        }
+    }
+}
+
+/// An Ethernet frame for experiments.
+pub(crate) fn frame(to: MacAddr, payload: &[u8]) -> Vec<u8> {
+    let mut frame = [to.0.as_slice(), &[2, 0, 0, 0, 0, 0x77], &EXPERIMENT, payload].concat();
+    frame.resize(frame.len().max(60), 0);
+    frame
+}
+
+/// Whether a frame is one of the test's.
+pub(crate) fn is_ours(frame: &[u8]) -> bool {
+    frame.get(12..14) == Some(&EXPERIMENT)
+}
+
+/// Exchanges until `count` of the test's frames were lent, and returns them as they were. They get the
+/// verdict of `decide`.
+pub(crate) fn lent(
+    io: &mut AfPacket,
+    count: usize,
+    mut decide: impl FnMut(&mut Frame<'_>) -> Verdict,
+) -> Vec<(Vec<u8>, Offload)> {
+    let mut seen = Vec::new();
+    let mut idle = 0;
+    while seen.len() < count {
+        io.wait(Some(Duration::from_millis(500))).unwrap();
+        let report = io.exchange(&mut |burst| {
+            for frame in burst {
+                if matches!(frame.bytes().get(12..14), Some([0x86, 0xdd])) {
+                    continue;
+                }
+                seen.push((frame.bytes().to_vec(), frame.offload));
+                frame.verdict = decide(frame);
+            }
+        });
+        idle = if report.unwrap().received == 0 { idle + 1 } else { 0 };
+        assert!(idle < 6, "only {} of {count} frames arrived", seen.len());
+    }
+    seen
+}
+
+/// Waits, without a frame to come, until an event is told.
+pub(crate) fn next_event(io: &mut AfPacket) -> Event {
+    for _ in 0..50 {
+        if let Some(event) = io.next_event() {
+            return event;
+        }
+        io.wait(Some(Duration::from_millis(100))).unwrap();
+        io.exchange(&mut |_| {}).unwrap();
+    }
+    panic!("no event within five seconds");
+}
+
+/// What a [`Forwarder`] saw of the frames that it forwarded.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Seen {
+    pub(crate) frames: u64,
+    pub(crate) super_frames: u64,
+    pub(crate) unfinished: u64,
+    pub(crate) unsent: u64,
+    pub(crate) bursts: u64,
+}
+
+/// Forwards every frame between the two sides in a thread of its own, as a router would: with new MAC
+/// addresses.
+pub(crate) struct Forwarder<'scope> {
+    stop: &'scope AtomicBool,
+    wake: OwnedFd,
+    thread: ScopedJoinHandle<'scope, (AfPacket, Seen)>,
+}
+
+impl<'scope> Forwarder<'scope> {
+    pub(crate) fn start(
+        lab: &'scope Lab,
+        stop: &'scope AtomicBool,
+        scope: &'scope std::thread::Scope<'scope, '_>,
+    ) -> Forwarder<'scope> {
+        let (wake, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut io = lab.open_with(|builder| builder.wake_fd(theirs.into()));
+        // By the port that a frame came in by: where to, from where.
+        let macs = [[lab.mac("r0"), lab.mac("d1")], [lab.mac("l0"), lab.mac("d0")]];
+        let thread = scope.spawn(move || {
+            lab.director.enter(move || {
+                let mut seen = Seen::default();
+                while !stop.load(Ordering::Relaxed) {
+                    io.wait(None).unwrap();
+                    let report = io.exchange(&mut |burst| forward(burst, &macs, &mut seen));
+                    seen.unsent += u64::from(report.unwrap().unsent);
+                }
+                (io, seen)
+            })
+        });
+        Forwarder { stop, wake: wake.into(), thread }
+    }
+
+    pub(crate) fn stop(self) -> (AfPacket, Seen) {
+        self.stop.store(true, Ordering::Relaxed);
+        write_to(&self.wake);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Makes a descriptor readable at its far end.
+pub(crate) fn write_to(fd: &OwnedFd) {
+    use std::io::Write;
+    let mut stream = std::os::unix::net::UnixStream::from(fd.as_fd().try_clone_to_owned().unwrap());
+    stream.write_all(b"!").unwrap();
+}
+
+fn forward(burst: &mut [Frame<'_>], macs: &[[MacAddr; 2]; 2], seen: &mut Seen) {
+    seen.bursts += 1;
+    for frame in burst {
+        seen.frames += 1;
+        seen.super_frames += u64::from(frame.offload.segments.is_some());
+        seen.unfinished += u64::from(matches!(frame.offload.checksum, Checksum::Partial { .. }));
+        let [to, from] = macs[frame.port().index()];
+        let bytes = frame.bytes_mut();
+        if bytes[0] & 1 == 1 {
+            // Multicast of the hosts' own IPv6.
+            continue;
+        }
+        bytes[..6].copy_from_slice(&to.0);
+        bytes[6..12].copy_from_slice(&from.0);
+        frame.verdict = Verdict::Transmit(if frame.port() == LEFT { RIGHT } else { LEFT });
+    }
+}
+
+/// The virtio-net header that a peer sends for `offload`; written apart from the backend's.
+pub(crate) fn virtio_header(offload: &Offload) -> [u8; 10] {
+    let mut fields = [0u16; 4];
+    let (mut flags, mut kind) = (0, 0);
+    if let Some(segments) = offload.segments {
+        kind = match segments.kind {
+            SegmentKind::Tcp4 => 1,
+            SegmentKind::Tcp6 => 4,
+            SegmentKind::Udp => 5,
+        };
+        kind |= if segments.ecn { 0x80 } else { 0 };
+        (fields[0], fields[1]) = (segments.header_len, segments.size);
+    }
+    if let Checksum::Partial { start, offset } = offload.checksum {
+        flags = 1;
+        (fields[2], fields[3]) = (start, offset);
+    }
+    let mut header = [flags, kind, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (bytes, field) in header[2..].chunks_exact_mut(2).zip(fields) {
+        bytes.copy_from_slice(&field.to_ne_bytes());
+    }
+    header
+}
+
+/// The checksum state in a virtio-net header that a peer received.
+pub(crate) fn checksum_of(header: &[u8; 10]) -> Checksum {
+    let field = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
+    match header[0] {
+        flags if flags & 1 != 0 => Checksum::Partial { start: field(6), offset: field(8) },
+        flags if flags & 2 != 0 => Checksum::Verified,
+        _ => Checksum::Unknown,
+    }
+}

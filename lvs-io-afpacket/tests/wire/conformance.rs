@@ -1,0 +1,90 @@
+//! The backend keeps the contract of `FrameIo`, on veth with default offloads.
+
+use std::time::{Duration, Instant};
+
+use crate::common::{LEFT, Lab, checksum_of, virtio_header};
+use lvs_core::addr::MacAddr;
+use lvs_core::ids::PortId;
+use lvs_core::io::Offload;
+use lvs_core::io::conformance::{self, Harness, PeerFrame};
+use lvs_io_afpacket::{AfPacket, Builder};
+use lvs_testnet::OffloadSocket;
+
+struct Veth {
+    lab: Lab,
+    io: AfPacket,
+    peers: [OffloadSocket; 2],
+}
+
+impl Veth {
+    fn new(set: impl FnOnce(Builder) -> Builder + Send) -> Veth {
+        let lab = Lab::new();
+        let io = lab.open_with(set);
+        let peers = [OffloadSocket::open(&lab.left, "l0"), OffloadSocket::open(&lab.right, "r0")];
+        Veth { lab, io, peers }
+    }
+}
+
+impl Harness for Veth {
+    type Io = AfPacket;
+
+    fn io(&mut self) -> &mut AfPacket {
+        &mut self.io
+    }
+
+    fn mac(&self, port: PortId) -> MacAddr {
+        self.lab.mac(if port == LEFT { "d0" } else { "d1" })
+    }
+
+    fn peer_send(&mut self, port: PortId, frame: &[u8], offload: Offload) {
+        self.peers[port.index()].send(&virtio_header(&offload), frame);
+    }
+
+    fn peer_receive(&mut self, port: PortId, at_least: usize) -> Vec<PeerFrame> {
+        let deadline = Instant::now() + Duration::from_secs(3);
+        let mut frames = Vec::new();
+        loop {
+            let is_enough = frames.len() >= at_least || Instant::now() >= deadline;
+            let timeout = Duration::from_millis(if is_enough { 20 } else { 500 });
+            match self.peers[port.index()].receive(timeout) {
+                // IPv6 is the kernel's own chatter.
+                Some((_, seen)) if seen.outgoing || seen.bytes[12..14] == [0x86, 0xdd] => {}
+                Some((header, seen)) => {
+                    let offload = Offload { checksum: checksum_of(&header), segments: None };
+                    frames.push(PeerFrame { bytes: seen.bytes, offload });
+                }
+                None if is_enough => return frames,
+                None => {}
+            }
+        }
+    }
+
+    fn clog(&mut self, _port: PortId) {
+        let shaper = "qdisc replace dev d1 root tbf rate 8kbit burst 1600 limit 3000";
+        tc(&self.lab, shaper);
+    }
+
+    fn unclog(&mut self, _port: PortId) {
+        tc(&self.lab, "qdisc del dev d1 root");
+    }
+
+    fn refused_len(&self) -> usize {
+        // Beyond the MTU of 1,500 bytes, an Ethernet header and a tag.
+        1_600
+    }
+}
+
+fn tc(lab: &Lab, arguments: &str) {
+    let words: Vec<&str> = ["tc"].into_iter().chain(arguments.split_whitespace()).collect();
+    lab.director.run(&words).expect_success();
+}
+
+#[test]
+fn the_backend_keeps_the_contract() {
+    conformance::run(&mut || Veth::new(|builder| builder));
+}
+
+#[test]
+fn it_keeps_the_contract_with_small_bursts_and_a_small_ring() {
+    conformance::run(&mut || Veth::new(|builder| builder.burst_max(5).ring_bytes(512 * 1024)));
+}
