@@ -34,6 +34,7 @@ mod hash;
 pub(crate) mod index;
 mod prefetch;
 mod record;
+mod slots;
 mod table;
 mod timeouts;
 

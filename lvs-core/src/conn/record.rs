@@ -30,8 +30,6 @@ pub(super) const LIVE: u64 = 1 << 47;
 pub(super) const ALIASED: u64 = 1 << 46;
 /// Word 4: the bits that belong to the key.
 const KEY_TAIL: u64 = (1 << 46) - 1;
-/// Words 0 and up of a record without a connection: the next one on the free list, plus one.
-pub(super) const FREE_LINK: usize = 0;
 
 const W_TAIL: usize = 4;
 const W_DEST_SEEN: usize = 5;
@@ -49,7 +47,7 @@ const W_BYTES: usize = 7;
 /// word 7    bytes
 /// ```
 ///
-/// A record that holds no connection has bits 46 and 47 of word 4 clear and keeps its generation.
+/// A record that holds no connection is zero but for its generation.
 #[derive(Clone, Copy)]
 pub struct Hot<'a>(pub(super) &'a Line);
 
@@ -227,10 +225,10 @@ impl HotMut<'_> {
     }
 
     /// Makes the record hold none.
-    pub(super) fn close(&mut self, next_free: u32) {
+    pub(super) fn close(&mut self) {
         let generation = self.read().generation();
-        self.0.0 = [0, 0, 0, 0, 0, 0, u64::from(generation) << 16, 0];
-        self.0.0[FREE_LINK] = u64::from(next_free);
+        *self.0 = Line::ZERO;
+        self.0.0[W_STATE_PACKETS] = u64::from(generation) << 16;
     }
 
     /// Notes whether the connection has a second entry in the index.

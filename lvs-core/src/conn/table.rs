@@ -7,7 +7,8 @@ use core::fmt;
 use super::FlowHash;
 use super::index::Index;
 use super::prefetch::prefetch;
-use super::record::{COLD_PER_LINE, COLD_WORDS, Cold, FREE_LINK, Hot, HotMut, Line};
+use super::record::{COLD_PER_LINE, COLD_WORDS, Cold, Hot, HotMut, Line};
+use super::slots::Slots;
 use crate::flow::FlowKey;
 use crate::ids::{ConnId, DestIndex, FwMark, TemplateId};
 
@@ -84,12 +85,16 @@ impl Layout {
         let hot = index + Index::lines_needed(capacity) as usize;
         let cold = hot + slots;
         let live = cold + slots.div_ceil(COLD_PER_LINE);
-        Layout { index, hot, cold, live, end: live + slots.div_ceil(BITS_PER_LINE) }
+        Layout { index, hot, cold, live, end: live + Slots::new(capacity).lines_needed() }
+    }
+
+    /// The index and the live bits, which inserting and removing write.
+    #[inline]
+    fn sections<'a>(&self, lines: &'a mut [Line]) -> (&'a mut [Line], &'a mut [Line]) {
+        let (front, live) = lines.split_at_mut(self.live);
+        (&mut front[self.index..self.hot], live)
     }
 }
-
-/// Slots whose live bits share a line.
-const BITS_PER_LINE: usize = 512;
 
 /// "LVSCONN" and the version of the layout.
 const MAGIC: u64 = u64::from_be_bytes(*b"LVSCONN\x01");
@@ -98,8 +103,7 @@ const MAGIC: u64 = u64::from_be_bytes(*b"LVSCONN\x01");
 const H_MAGIC: usize = 0;
 const H_SHAPE: usize = 1;
 const H_SEED: usize = 2;
-const H_FREE: usize = 4;
-const H_LEN: usize = 5;
+const H_LEN: usize = 4;
 
 /// The connections of a director. See [the module](super) for its use.
 ///
@@ -112,9 +116,7 @@ const H_LEN: usize = 5;
 ///              │ header     word 0 "LVSCONN" and version of the layout        │
 ///              │            word 1 capacity C, index lines B (high half)      │
 ///              │            word 2, 3 seed of the hash                        │
-///              │            word 4 first free slot + 1 (0: none), first slot  │
-///              │                   never used (high half)                     │
-///              │            word 5 connections    word 6, 7 zero              │
+///              │            word 4 connections    word 5-7 zero               │
 ///   line 1     ├──────────────────────────────────────────────────────────────┤
 ///              │ index      B buckets: 7 entries (tag, place), overflow count │
 ///              │            (bit 31 of a place: a second entry)               │
@@ -123,7 +125,8 @@ const H_LEN: usize = 5;
 ///   1 + B + C  ├──────────────────────────────────────────────────────────────┤
 ///              │ cold       four connections a line: see Cold                 │
 ///              ├──────────────────────────────────────────────────────────────┤
-///              │ live       one bit a slot, set while it holds a connection   │
+///              │ live       one bit a slot, set while it holds a connection;  │
+///              │            one bit for 64 of those, set while all are; …     │
 ///              └──────────────────────────────────────────────────────────────┘
 ///   B = 2C/5 rounded up to an odd number
 /// ```
@@ -136,6 +139,7 @@ pub struct ConnTable {
     region: Region,
     layout: Layout,
     index: Index,
+    slots: Slots,
     hash: FlowHash,
     capacity: u32,
 }
@@ -159,7 +163,8 @@ impl ConnTable {
         }
         let buckets = Index::lines_needed(capacity);
         let index = Index::new(buckets);
-        let mut table = ConnTable { region, layout, index, hash: FlowHash::new(seed), capacity };
+        let (slots, hash) = (Slots::new(capacity), FlowHash::new(seed));
+        let mut table = ConnTable { region, layout, index, slots, hash, capacity };
         table.region.lines_mut()[..layout.end].fill(Line::ZERO);
         let header = table.header_mut();
         header[H_MAGIC] = MAGIC;
@@ -187,8 +192,17 @@ impl ConnTable {
     #[inline]
     pub fn candidate(&self, hash: u64) -> Option<ConnId> {
         let slot = self.index.first(self.index_lines(), hash)? & !ALIAS;
-        prefetch(&self.region.lines()[self.layout.hot + slot as usize]);
+        self.prefetch_record(ConnId(slot));
         Some(ConnId(slot))
+    }
+
+    /// Asks for the record of a slot that will be looked at soon, as of those whose time ends next; nothing
+    /// happens for a slot that the table does not have.
+    #[inline]
+    pub fn prefetch_record(&self, id: ConnId) {
+        if id.0 < self.capacity {
+            prefetch(&self.region.lines()[self.layout.hot + id.index()]);
+        }
     }
 
     /// The same as [`prefetch`](Self::prefetch); the value means nothing.
@@ -223,13 +237,16 @@ impl ConnTable {
     /// [`Full`] if `capacity` connections are there.
     pub fn insert(&mut self, key: &FlowKey, hash: u64) -> Result<ConnId, Full> {
         debug_assert_eq!(self.search(key, hash), None, "{key:?} has a connection");
-        let slot = self.take_slot()?;
-        let index = self.index;
-        index.insert(self.index_lines_mut(), hash, slot);
+        let (index, live) = self.layout.sections(self.region.lines_mut());
+        let taken = self.slots.take(live);
+        let (slot, next) = taken.ok_or(Full { capacity: self.capacity })?;
+        self.index.insert(index, hash, slot);
+        if let Some(next) = next {
+            self.prefetch_record(ConnId(next));
+        }
         let id = ConnId(slot);
         self.hot_mut(id).open(key);
         self.set_cold(id, Cold::default());
-        self.set_live(slot, true);
         self.header_mut()[H_LEN] += 1;
         Ok(id)
     }
@@ -245,19 +262,12 @@ impl ConnTable {
             return;
         }
         let hash = self.hash(&self.hot(id).key());
-        self.remove_hashed(id, hash);
-    }
-
-    fn remove_hashed(&mut self, id: ConnId, hash: u64) {
-        let index = self.index;
-        let found = index.remove(self.index_lines_mut(), hash, id.0);
+        let (index, live) = self.layout.sections(self.region.lines_mut());
+        let found = self.index.remove(index, hash, id.0);
         debug_assert!(found, "{id:?} is not in the index");
-        let free = self.header()[H_FREE];
-        self.hot_mut(id).close(free as u32);
-        let header = self.header_mut();
-        header[H_FREE] = free >> 32 << 32 | u64::from(id.0 + 1);
-        header[H_LEN] -= 1;
-        self.set_live(id.0, false);
+        self.slots.give_back(live, id.0);
+        self.hot_mut(id).close();
+        self.header_mut()[H_LEN] -= 1;
     }
 
     /// Makes a connection findable by a second hash too: that of the flow as its server's answers have it
@@ -267,8 +277,9 @@ impl ConnTable {
     /// In debug builds, if there is no such connection or it has a second entry.
     pub fn insert_alias(&mut self, id: ConnId, alias: &FlowKey) {
         debug_assert!(self.is_live(id) && !self.hot(id).is_aliased(), "{id:?} cannot be aliased");
-        let (index, hash) = (self.index, self.hash(alias));
-        index.insert(self.index_lines_mut(), hash, id.0 | ALIAS);
+        let hash = self.hash(alias);
+        let (index, _) = self.layout.sections(self.region.lines_mut());
+        self.index.insert(index, hash, id.0 | ALIAS);
         self.hot_mut(id).set_aliased(true);
     }
 
@@ -277,8 +288,9 @@ impl ConnTable {
     /// # Panics
     /// In debug builds, if it is not there.
     pub fn remove_alias(&mut self, id: ConnId, alias: &FlowKey) {
-        let (index, hash) = (self.index, self.hash(alias));
-        let found = index.remove(self.index_lines_mut(), hash, id.0 | ALIAS);
+        let hash = self.hash(alias);
+        let (index, _) = self.layout.sections(self.region.lines_mut());
+        let found = self.index.remove(index, hash, id.0 | ALIAS);
         debug_assert!(found, "{id:?} has no second entry {alias:?}");
         if found {
             self.hot_mut(id).set_aliased(false);
@@ -365,41 +377,7 @@ impl ConnTable {
     /// The first connection at slot `from` or behind, for walks in chunks: go on with the slot after it. It
     /// reads one bit a slot, so that a nearly empty table of a million costs microseconds.
     pub fn next_live(&self, from: u32) -> Option<ConnId> {
-        let used = (self.header()[H_FREE] >> 32) as u32;
-        let mut word = from as usize / 64;
-        let mut mask = u64::MAX << (from % 64);
-        while word * 64 < used as usize {
-            let bits = self.region.lines()[self.layout.live + word / 8].0[word % 8] & mask;
-            if bits != 0 {
-                return Some(ConnId((word * 64) as u32 + bits.trailing_zeros()));
-            }
-            mask = u64::MAX;
-            word += 1;
-        }
-        None
-    }
-
-    fn take_slot(&mut self) -> Result<u32, Full> {
-        let word = self.header()[H_FREE];
-        let (free, fresh) = (word as u32, (word >> 32) as u32);
-        if let Some(slot) = free.checked_sub(1) {
-            let record = &self.region.lines()[self.layout.hot + slot as usize];
-            let next = record.0[FREE_LINK] & 0xffff_ffff;
-            self.header_mut()[H_FREE] = u64::from(fresh) << 32 | next;
-            Ok(slot)
-        } else if fresh < self.capacity {
-            self.header_mut()[H_FREE] = u64::from(fresh + 1) << 32;
-            Ok(fresh)
-        } else {
-            Err(Full { capacity: self.capacity })
-        }
-    }
-
-    fn set_live(&mut self, slot: u32, live: bool) {
-        let at = self.layout.live + slot as usize / BITS_PER_LINE;
-        let word = &mut self.region.lines_mut()[at].0[slot as usize / 64 % 8];
-        let bit = 1 << (slot % 64);
-        *word = if live { *word | bit } else { *word & !bit };
+        self.slots.next(&self.region.lines()[self.layout.live..self.layout.end], from).map(ConnId)
     }
 
     fn cold_place(&self, id: ConnId) -> (usize, usize) {
@@ -411,12 +389,6 @@ impl ConnTable {
     #[inline]
     fn index_lines(&self) -> &[Line] {
         &self.region.lines()[self.layout.index..self.layout.hot]
-    }
-
-    #[inline]
-    fn index_lines_mut(&mut self) -> &mut [Line] {
-        let (from, to) = (self.layout.index, self.layout.hot);
-        &mut self.region.lines_mut()[from..to]
     }
 
     fn header(&self) -> &[u64; 8] {

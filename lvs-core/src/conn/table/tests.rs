@@ -303,10 +303,7 @@ fn lent_memory_need_not_be_clean_and_tells_its_layout() {
     assert_eq!(find(&table, 3), Some(id));
     let Region::Lent(lines) = &table.region else { unreachable!() };
     // As the drawing says: 5 index lines behind the header, then the records.
-    assert_eq!(
-        lines[0].0,
-        [u64::from_be_bytes(*b"LVSCONN\x01"), 10 | 5 << 32, 7, 8, 1 << 32, 1, 0, 0]
-    );
+    assert_eq!(lines[0].0, [u64::from_be_bytes(*b"LVSCONN\x01"), 10 | 5 << 32, 7, 8, 1, 0, 0, 0]);
     assert_eq!(lines[6].0[..4], key(3).0[..4]);
     assert_eq!(lines[1..6].iter().filter(|l| **l != Line::ZERO).count(), 1);
     assert_eq!(lines[6 + 10 + 3].0[0], 1);
