@@ -108,3 +108,6 @@ fn change(
     let unwanted = unwanted.filter(|addr| !wanted.contains(addr));
     deletions.extend(unwanted.map(|addr| Command::DeleteDestination(key, addr)));
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

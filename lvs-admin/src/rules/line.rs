@@ -1,7 +1,7 @@
 //! One line of a rules file.
 
 use lvs_core::addr::Family;
-use lvs_core::command::Command;
+use lvs_core::command::{Command, ServiceKey};
 
 use super::error::Fault;
 use super::iptables::{self, MarkLine};
@@ -83,8 +83,13 @@ fn command(
     if options.is_empty() {
         return Err(Fault::new(0, "a command is missing", RefusalKind::NoCommand.hint()));
     }
-    let parsed = ipvsadm::parse_located(options, names);
-    let (action, given) = parsed.map_err(|refusal| fault(explain(&refusal, options)))?;
+    let (action, given) = match ipvsadm::parse_located(options, names) {
+        Ok(parsed) => parsed,
+        Err(refusal) => {
+            model.excuse(service_of(options, names));
+            return Err(fault(explain(&refusal, options)));
+        }
+    };
     let command = match action {
         Action::Change(command @ Command::Zero(_)) => {
             drop(command);
@@ -102,12 +107,30 @@ fn command(
             return Err(not_a_rule(first, "-h and -v print a text", options));
         }
     };
-    if let Some(found) = supported.fault(&command, &given) {
-        return Err(fault(found));
+    let applied = model.apply(&command, &given, words[0].place.line);
+    match supported.fault(&command, &given) {
+        Some(found) => Err(fault(found)),
+        None => applied.map(|()| RuleLine::Command(command)).map_err(fault),
     }
-    let line = words[0].place.line;
-    model.apply(&command, &given, line).map_err(fault)?;
-    Ok(RuleLine::Command(command))
+}
+
+/// The service that a refused `-A` would have defined, if that much of it can be read.
+fn service_of(options: &[Word], names: &dyn Names) -> Option<ServiceKey> {
+    let verb = options.first().map_or("", |word| word.text.as_str());
+    if !verb.starts_with("-A") && verb != "--add-service" {
+        return None;
+    }
+    let texts = |from: usize, to| options.get(from..to).unwrap_or_default().iter();
+    (1..options.len()).find_map(|from| {
+        // With `-6` after a mark; in two words; in one.
+        [from + 3, from + 2, from + 1].into_iter().find_map(|to| {
+            let zero = std::iter::once("-Z").chain(texts(from, to).map(|word| word.text.as_str()));
+            match ipvsadm::parse(&zero.collect::<Vec<_>>(), names) {
+                Ok(Action::Change(Command::Zero(key))) => key,
+                _ => None,
+            }
+        })
+    })
 }
 
 fn not_a_rule(word: usize, what: &str, options: &[Word]) -> Fault {

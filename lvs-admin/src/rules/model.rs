@@ -1,7 +1,7 @@
 //! What the lines of a file make together: each is applied to a model of the director's tables, so that
 //! a file that would be refused half way is refused before anything happens.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use lvs_core::command::{Command, DestinationSpec, ServiceKey, ServiceSpec, TimeoutsSpec};
@@ -44,16 +44,35 @@ pub(super) struct Model {
     timeouts: TimeoutsSpec,
     /// How many lines were applied, which orders what they added.
     applied: usize,
+    /// Services of lines that were refused: lines about them are no further mistakes.
+    excused: HashSet<ServiceKey>,
 }
 
 impl Model {
-    /// Applies the command of a line; `first` is the index of its first word for the parser.
+    /// Remembers that the line of a service was refused, so that of a wrong `-A` and the `-a` that
+    /// follow it only the first is told.
+    pub(super) fn excuse(&mut self, key: Option<ServiceKey>) {
+        self.excused.extend(key);
+    }
+
+    /// Applies the command of a line, whose options stood in `words`.
     pub(super) fn apply(
         &mut self,
         command: &Command,
         words: &OptionWords,
         line: u32,
     ) -> Result<(), Fault> {
+        let excused = key_of(command).is_some_and(|key| self.excused.contains(key));
+        if excused && self.lacks(command) { Ok(()) } else { self.change(command, words, line) }
+    }
+
+    /// Whether the service that a command needs is not there.
+    fn lacks(&self, command: &Command) -> bool {
+        let defines = matches!(command, Command::AddService(_));
+        !defines && key_of(command).is_some_and(|key| !self.services.contains_key(key))
+    }
+
+    fn change(&mut self, command: &Command, words: &OptionWords, line: u32) -> Result<(), Fault> {
         self.applied += 1;
         let at = |label| words.of(label).unwrap_or(0);
         match command {
@@ -153,6 +172,18 @@ impl Model {
             DesiredService { spec: service.spec, destinations, line: service.line }
         });
         (services.collect(), self.timeouts)
+    }
+}
+
+/// The service that a command is about.
+fn key_of(command: &Command) -> Option<&ServiceKey> {
+    match command {
+        Command::AddService(spec) | Command::EditService(spec) => Some(&spec.key),
+        Command::DeleteService(key)
+        | Command::AddDestination(key, _)
+        | Command::EditDestination(key, _)
+        | Command::DeleteDestination(key, _) => Some(key),
+        _ => None,
     }
 }
 
