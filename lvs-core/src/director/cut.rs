@@ -27,11 +27,8 @@ impl Director {
             return self.wait_for_neighbor(frame, neighbor);
         }
         match self.store.put(frame) {
-            Some(parcel) => {
-                self.send_stored(parcel, neighbor);
-                Verdict::Absorb
-            }
-            None => Verdict::Drop(DropReason::StoreFull),
+            Some(parcel) if self.send_stored(parcel, neighbor) => Verdict::Absorb,
+            _ => Verdict::Drop(DropReason::StoreFull),
         }
     }
 }

@@ -107,8 +107,7 @@ impl Director {
         if entry.waiting.len() >= most {
             if let Some(oldest) = entry.waiting.pop(&self.store) {
                 self.store.free(oldest);
-                self.stats.absorbed -= 1;
-                self.stats.dropped[DropReason::NeighborQueueFull.index()] += 1;
+                self.lose_absorbed(DropReason::NeighborQueueFull);
             } else {
                 return Verdict::Drop(DropReason::NeighborQueueFull);
             }

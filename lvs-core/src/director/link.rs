@@ -142,7 +142,9 @@ impl Director {
     /// Sends the packets that waited for a neighbour.
     fn release(&mut self, neighbor: NeighborIndex) {
         while let Some(parcel) = self.neighbors.at_mut(neighbor).waiting.pop(&self.store) {
-            self.send_stored(parcel, neighbor);
+            if !self.send_stored(parcel, neighbor) {
+                self.lose_absorbed(DropReason::StoreFull);
+            }
         }
     }
 }

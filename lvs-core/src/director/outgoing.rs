@@ -97,8 +97,10 @@ impl Director {
         self.outgoing.push(Outgoing::Ask(neighbor));
     }
 
-    /// Sends a packet that waited; in pieces if it is too big for the link.
-    pub(super) fn send_stored(&mut self, parcel: Parcel, neighbor: NeighborIndex) {
+    /// Sends a stored packet; in pieces if it is too big for the link. Returns `false`, and forgets the
+    /// packet, if too much waits to be sent already.
+    #[must_use]
+    pub(super) fn send_stored(&mut self, parcel: Parcel, neighbor: NeighborIndex) -> bool {
         let port = self.neighbors.at(neighbor).port;
         let mtu = self.link(port).map_or(u32::MAX, |link| link.mtu) as usize;
         let whole = self.store.offload(parcel).segments.is_some()
@@ -109,13 +111,15 @@ impl Director {
         } else {
             Outgoing::Pieces(parcel, neighbor, 0)
         };
-        self.push_parcel(outgoing, parcel);
+        self.push_parcel(outgoing, parcel)
     }
 
     /// A neighbour stayed silent: each sender that waits is told (rule F11).
     pub(super) fn give_up(&mut self, neighbor: NeighborIndex) {
         while let Some(parcel) = self.neighbors.at_mut(neighbor).waiting.pop(&self.store) {
-            self.push_parcel(Outgoing::Unreachable(parcel), parcel);
+            if !self.push_parcel(Outgoing::Unreachable(parcel), parcel) {
+                self.lose_absorbed(DropReason::StoreFull);
+            }
         }
     }
 
@@ -136,12 +140,18 @@ impl Director {
         }
     }
 
-    fn push_parcel(&mut self, outgoing: Outgoing, parcel: Parcel) {
-        if !self.outgoing.push(outgoing) {
+    /// A packet that was absorbed in an earlier burst is dropped after all.
+    pub(super) fn lose_absorbed(&mut self, reason: DropReason) {
+        self.stats.absorbed -= 1;
+        self.stats.dropped[reason.index()] += 1;
+    }
+
+    fn push_parcel(&mut self, outgoing: Outgoing, parcel: Parcel) -> bool {
+        let fits = self.outgoing.push(outgoing);
+        if !fits {
             self.store.free(parcel);
-            self.stats.absorbed -= 1;
-            self.stats.dropped[DropReason::StoreFull.index()] += 1;
         }
+        fits
     }
 
     fn make(&mut self, outgoing: Outgoing, frame: &mut Frame<'_>) -> Result<PortId, DropReason> {

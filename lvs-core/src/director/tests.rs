@@ -353,3 +353,24 @@ fn every_frame_is_counted_once() {
     assert_eq!((s.received, settled), (300, 300));
     assert_eq!(s.dropped(DropReason::Undecided), 0);
 }
+
+#[test]
+fn a_packet_to_be_cut_is_dropped_and_counted_when_too_much_waits_to_be_sent() {
+    let mut world = World::new(Limits { outgoing_max: 1, ..Limits::small() });
+    world.add_service("rr", None);
+    world.drain();
+    let addresses = vec![Prefix::new(IpAddr::V4([10, 1, 0, 1].into()), 8).unwrap()];
+    world.apply(Command::SetPort(PortSpec { id: PORT, mac: DIRECTOR, mtu: 600, addresses }));
+    let addr = IpAddr::V4([10, 0, 0, 2].into());
+    world.apply(Command::AddLocal { addr, answer: true }); // The announcement takes the one place.
+    let mut frame = segment(7, 1, "S", 64, 1400);
+    frame[20] = 0; // It may be fragmented.
+    frame[24..26].fill(0);
+    let sum = crate::wire::checksum::of(&frame[14..34]);
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    assert_eq!(world.send(&frame).0, Verdict::Drop(DropReason::StoreFull));
+    assert_eq!(world.director.stats().absorbed, 0);
+    world.drain();
+    assert_eq!(world.send(&frame).0, Verdict::Absorb);
+    assert_eq!(world.drain().len(), 3, "in three pieces of at most 600 bytes");
+}
