@@ -295,13 +295,11 @@ impl Director {
     /// misses overlap.
     #[inline]
     fn touch_ahead(&self, staged: &[Staged]) -> [Option<ConnId>; STAGE] {
-        let mut loaded = 0;
         for frame in staged {
             if let Staged::Inbound(_, hash) | Staged::Crossing(_, hash) = frame {
-                loaded ^= self.conns.touch(*hash);
+                self.conns.prefetch(*hash);
             }
         }
-        core::hint::black_box(loaded);
         core::array::from_fn(|i| match staged.get(i) {
             Some(Staged::Inbound(_, hash) | Staged::Crossing(_, hash)) => {
                 self.conns.candidate(*hash)

@@ -1,0 +1,165 @@
+//! No packet allocates: a counting allocator watches a director through every kind of frame.
+//!
+//! This test is alone in its binary, so that no other test's allocations are counted.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::IpAddr;
+
+use etherparse::PacketBuilder;
+use lvs_core::addr::{Granularity, MacAddr, Prefix};
+use lvs_core::command::{Command, DestinationSpec, Persistence, PortSpec, ServiceKey, ServiceSpec};
+use lvs_core::director::Director;
+use lvs_core::flow::{Endpoint, Protocol};
+use lvs_core::ids::PortId;
+use lvs_core::io::{Frame, Verdict};
+use lvs_core::limits::Limits;
+use lvs_core::time::{Duration, Instant};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is handed to the system allocator unchanged; counting allocates nothing, as the
+// thread-local is const-initialised and has no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's obligations are those of `System.alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the pointer came from `System.alloc` with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const DIRECTOR: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const SILENT: &str = "10.1.0.9";
+
+fn director(schedulers: &[&str]) -> (Director, Vec<u16>) {
+    let mut director = Director::new(Limits::small(), [1, 2]).unwrap();
+    let mut apply = |command| director.apply(Instant::ZERO, command).unwrap();
+    let addr = |text: &str| text.parse::<IpAddr>().unwrap();
+    let addresses = vec![
+        Prefix::new(addr("10.1.0.1"), 16).unwrap(),
+        Prefix::new(addr("2001:db8:2::1"), 64).unwrap(),
+    ];
+    apply(Command::SetPort(PortSpec { id: PortId(0), mac: DIRECTOR, mtu: 1500, addresses }));
+    let (mut ports, mut port) = (Vec::new(), 1000);
+    for vip in ["10.0.0.1", "2001:db8:1::1"] {
+        apply(Command::AddLocal { addr: addr(vip), answer: true });
+        for scheduler in schedulers {
+            for persistent in [false, true] {
+                let key = ServiceKey::Address {
+                    protocol: Protocol::TCP,
+                    virt: Endpoint::new(addr(vip), port),
+                };
+                let mut spec = ServiceSpec::new(key);
+                spec.scheduler = (*scheduler).into();
+                let granularity = Granularity::single(key.family());
+                let timeout = Duration::from_secs(30);
+                spec.persistence = persistent.then_some(Persistence { timeout, granularity });
+                apply(Command::AddService(spec));
+                let servers = if vip.contains(':') {
+                    ["2001:db8:2::2", "2001:db8:2::3"]
+                } else {
+                    ["10.1.0.2", SILENT]
+                };
+                for (host, server) in servers.iter().enumerate() {
+                    let (addr, mac) = (addr(server), MacAddr([2, 0, 0, 0, 1, host as u8]));
+                    if *server != SILENT {
+                        apply(Command::SetNeighbor { port: PortId(0), addr, mac });
+                    }
+                    let spec = DestinationSpec::new(Endpoint::new(addr, port));
+                    apply(Command::AddDestination(key, spec));
+                }
+                ports.push(port);
+                port += 1;
+            }
+        }
+    }
+    (director, ports)
+}
+
+/// Frames of all kinds: opening, established, ending, too big, of no service, cut off, IPv6, ICMP.
+fn frames(ports: &[u16]) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for (i, &port) in ports.iter().enumerate() {
+        for (client, payload) in [(1u16, 0usize), (2, 100), (3, 1461)] {
+            for (ttl, syn) in [(64, true), (64, false), (1, false)] {
+                let eth = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], DIRECTOR.0);
+                let ip = if i < ports.len() / 2 {
+                    eth.ipv4([192, 0, 2, 7], [10, 0, 0, 1], ttl)
+                } else {
+                    let from = "2001:db8::7".parse::<std::net::Ipv6Addr>().unwrap();
+                    let to = "2001:db8:1::1".parse::<std::net::Ipv6Addr>().unwrap();
+                    eth.ipv6(from.octets(), to.octets(), ttl)
+                };
+                let mut tcp = ip.tcp(client, port, 1, 1000);
+                tcp = if syn { tcp.syn() } else { tcp.ack(1) };
+                let mut frame = Vec::new();
+                tcp.write(&mut frame, &vec![7; payload]).unwrap();
+                frames.push(frame[..frame.len() / 2].to_vec());
+                frames.push(frame);
+            }
+        }
+    }
+    let mut echo = Vec::new();
+    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], DIRECTOR.0)
+        .ipv4([192, 0, 2, 7], [10, 0, 0, 1], 64)
+        .icmpv4_echo_request(1, 1)
+        .write(&mut echo, &[0; 56])
+        .unwrap();
+    frames.push(echo);
+    frames
+}
+
+#[test]
+fn no_packet_and_no_timer_allocates() {
+    let names: Vec<&str> = lvs_core::sched::SCHEDULERS.iter().map(|info| info.name).collect();
+    let (mut director, ports) = director(&names);
+    let input = frames(&ports);
+    let mut slots: Vec<Vec<u8>> = vec![vec![0; 4096]; 32];
+    let mut out = vec![0; 4096];
+    let mut verdicts = [0u32; 5];
+    let before = ALLOCATIONS.get();
+    for round in 0..200u64 {
+        let now = Instant::from_millis(1 + round * 997);
+        for burst in input.chunks(32) {
+            let mut lent = slots.iter_mut().zip(burst);
+            let mut frames: [Frame<'_>; 32] = std::array::from_fn(|_| match lent.next() {
+                Some((slot, bytes)) => {
+                    slot[128..128 + bytes.len()].copy_from_slice(bytes);
+                    Frame::new(slot, 128, bytes.len(), PortId(0))
+                }
+                None => Frame::new(&mut [], 0, 0, PortId(0)),
+            });
+            director.process_burst(now, &mut frames[..burst.len()]);
+            for frame in &frames[..burst.len()] {
+                verdicts[match frame.verdict {
+                    Verdict::Transmit(_) => 0,
+                    Verdict::Reply(_) => 1,
+                    Verdict::Absorb => 2,
+                    Verdict::Drop(_) => 3,
+                    Verdict::Pass(_) => 4,
+                }] += 1;
+            }
+        }
+        director.handle_timers(now, 1 << 20);
+        loop {
+            let mut frame = Frame::new(&mut out, 128, 0, PortId(0));
+            if !director.poll_transmit(now, &mut frame) {
+                break;
+            }
+        }
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert!(verdicts.iter().all(|&n| n > 0), "every kind of verdict was met: {verdicts:?}");
+}
