@@ -1,0 +1,97 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A Linux Virtual Server director in user space.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Forward traffic between clients and real servers
+    ///
+    /// Signals: SIGHUP applies the rules file anew without losing a connection, SIGUSR1 prints the
+    /// listings, SIGTERM and SIGINT stop.
+    Run(RunArgs),
+    /// Say whether a rules file is right
+    Check(CheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Receive and send on this interface; give it twice for a director with two arms
+    #[arg(long, short, value_name = "NAME", required = true)]
+    pub(crate) interface: Vec<String>,
+
+    /// The services and real servers: lines of ipvsadm and of iptables … -j MARK; see `check`
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) rules: PathBuf,
+
+    /// A virtual address to answer ARP for, where a mark rule has no -d or a prefix
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) vip: Vec<IpAddr>,
+
+    /// Do not answer in the host's place what belongs to no connection (RST, port unreachable, echo)
+    #[arg(long)]
+    pub(crate) silent: bool,
+
+    /// Do not hide the services from the host's own stack, which will answer and forward as well
+    #[arg(long)]
+    pub(crate) no_guard: bool,
+
+    /// Connections there is room for, about 130 bytes each
+    #[arg(long, value_name = "N", default_value_t = lvs_core::limits::Limits::default().connections_max)]
+    pub(crate) connections_max: u32,
+
+    /// Persistence templates there is room for
+    #[arg(long, value_name = "N", default_value_t = lvs_core::limits::Limits::default().templates_max)]
+    pub(crate) templates_max: u32,
+
+    /// The least level that is logged to stderr
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "LVS_LOG")]
+    pub(crate) log_level: LogLevel,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The rules file; `-` is standard input
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<LogLevel> for tracing::Level {
+    fn from(level: LogLevel) -> tracing::Level {
+        match level {
+            LogLevel::Error => tracing::Level::ERROR,
+            LogLevel::Warn => tracing::Level::WARN,
+            LogLevel::Info => tracing::Level::INFO,
+            LogLevel::Debug => tracing::Level::DEBUG,
+            LogLevel::Trace => tracing::Level::TRACE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,266 @@
+//! `lvs-director run`: the loop, and all that happens around it.
+
+use std::net::IpAddr;
+use std::time::Instant as Clock;
+
+use lvs_core::command::{ApplyError, Command};
+use lvs_core::director::Director;
+use lvs_core::drop::PassReason;
+use lvs_core::ids::PortId;
+use lvs_core::io::{Frame, FrameIo, Readiness, Verdict, until};
+use lvs_core::limits::{LimitError, Limits};
+use lvs_core::time::{Duration, Instant};
+use lvs_core::wire::ndp;
+use lvs_guard::Guard;
+use lvs_io_afpacket::{AfPacket, interfaces};
+
+use crate::cli::RunArgs;
+use crate::rules::{self, RulesError};
+
+mod answer;
+mod printer;
+mod reload;
+mod signals;
+mod takeover;
+mod watch;
+
+use answer::HostAnswers;
+use printer::Printer;
+use signals::Signals;
+use takeover::Takeover;
+use watch::Watch;
+
+/// Connections and templates that the timers look at between two bursts.
+const TIMER_BUDGET: usize = 512;
+/// The longest sleep: how late a change of the host's addresses is noticed at the latest.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Why a director cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    #[error(transparent)]
+    Rule(#[from] lvs_admin::rules::RuleError),
+    #[error(transparent)]
+    Io(#[from] lvs_io_afpacket::Error),
+    #[error("{0}")]
+    Guard(#[from] lvs_guard::GuardError),
+    #[error("limits: {0}")]
+    Limits(#[from] LimitError),
+    #[error("cannot catch signals: {0}")]
+    Signals(std::io::Error),
+    #[error("the rules were refused: {0}")]
+    Refused(#[from] ApplyError),
+}
+
+/// A running director with everything it holds on to.
+struct Runtime<'a> {
+    args: &'a RunArgs,
+    clock: Clock,
+    director: Director,
+    io: AfPacket,
+    guard: Option<Guard>,
+    takeover: Takeover,
+    mark_rules: Vec<lvs_core::command::MarkRule>,
+    /// Where the guard hides packets from the host and `--silent` is not given.
+    answers: Option<HostAnswers>,
+    watch: Watch,
+    printer: Printer,
+}
+
+/// Starts a director and runs it until a signal stops it.
+pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
+    start_log(args);
+    let rules = rules::read(&args.rules)?;
+    let limits = Limits {
+        connections_max: args.connections_max,
+        templates_max: args.templates_max,
+        ..Limits::default()
+    };
+    limits.check()?;
+    let (signals, wake) = Signals::install().map_err(RunError::Signals)?;
+    let io = args.interface.iter().fold(AfPacket::builder(), |b, name| b.port(name)).wake_fd(wake);
+    let io = io.build()?;
+    let takeover = Takeover::plan(&rules, &interfaces(), &args.interface, &args.vip);
+    let mark_rules = rules.mark_rules(|name| port_named(args, name))?;
+    let mut runtime = Runtime {
+        args,
+        clock: Clock::now(),
+        director: Director::new(limits, random_seed())?,
+        io,
+        guard: if args.no_guard { None } else { Some(Guard::open()?) },
+        takeover: Takeover::default(),
+        mark_rules: Vec::new(),
+        answers: (!args.no_guard && !args.silent).then(|| HostAnswers::new(&limits)),
+        watch: Watch::default(),
+        printer: Printer::start(),
+    };
+    runtime.take_over(takeover)?;
+    runtime.apply_rules(&rules, mark_rules)?;
+    runtime.say_what_was_taken_over(&rules);
+    let ended = runtime.forward(&signals);
+    runtime.stop();
+    ended
+}
+
+impl Runtime<'_> {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.clock.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Forwards until a signal asks to stop.
+    fn forward(&mut self, signals: &Signals) -> Result<(), RunError> {
+        loop {
+            let mut timeout = until(self.now(), self.director.next_deadline());
+            timeout = Some(timeout.map_or(WAIT_MAX, |t| t.min(WAIT_MAX)));
+            let readiness = self.io.wait(timeout)?;
+            if signals.stop() {
+                return Ok(());
+            }
+            if signals.take_reload() {
+                self.reload();
+            }
+            if signals.take_list() {
+                let now = self.now();
+                self.printer.list(now, &mut self.director);
+            }
+            if readiness == Readiness::Woken {
+                self.take_events();
+            }
+            while self.burst()? && !signals.stop() {}
+            let now = self.now();
+            while self.printer.advance(now, &mut self.director) {
+                self.burst()?;
+            }
+            self.look_around(now);
+        }
+    }
+
+    /// One burst in and out. Returns whether more frames are waiting.
+    fn burst(&mut self) -> Result<bool, RunError> {
+        let now = self.now();
+        let (director, takeover) = (&mut self.director, &self.takeover);
+        let mut answers = self.answers.as_mut();
+        let report = self.io.exchange(&mut |frames| {
+            director.process_burst(now, frames);
+            let Some(answers) = &mut answers else { return };
+            for frame in frames.iter_mut().filter(|frame| may_need_answer(frame)) {
+                answers.answer(now, director, takeover, frame);
+            }
+        })?;
+        self.director.handle_timers(now, TIMER_BUDGET);
+        let director = &mut self.director;
+        self.io.inject(&mut |frame| director.poll_transmit(now, frame))?;
+        Ok(report.more)
+    }
+
+    /// Tells the director about ports and virtual addresses, hides the services from the host, joins the
+    /// groups of IPv6 addresses.
+    fn take_over(&mut self, takeover: Takeover) -> Result<(), RunError> {
+        let now = self.now();
+        if let Some(guard) = &mut self.guard {
+            let applied = guard.apply(&takeover.guard)?;
+            for name in applied.missing {
+                tracing::warn!("interface {name} is gone; it will be guarded when it is back");
+            }
+        }
+        for command in takeover.commands() {
+            self.director.apply(now, command)?;
+        }
+        let old = std::mem::replace(&mut self.takeover, takeover);
+        for gone in old.virtuals.iter().map(|v| v.addr) {
+            if self.takeover.virtuals.iter().all(|v| v.addr != gone) {
+                self.director.apply(now, Command::RemoveLocal(gone))?;
+                self.groups_of(gone).for_each(|(port, group)| {
+                    log_failure(self.io.leave_multicast(port, group));
+                });
+            }
+        }
+        for virt in self.takeover.virtuals.iter().filter(|v| v.answer) {
+            for (port, group) in self.groups_of(virt.addr) {
+                log_failure(self.io.join_multicast(port, group));
+            }
+        }
+        Ok(())
+    }
+
+    /// The solicited-node group of an IPv6 address on every port: real network cards deliver only groups
+    /// that were joined.
+    fn groups_of(
+        &self,
+        addr: IpAddr,
+    ) -> impl Iterator<Item = (PortId, lvs_core::addr::MacAddr)> + use<> {
+        let ports = self.args.interface.len() as u16;
+        let group = match addr {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(addr) => Some(ndp::multicast_mac(ndp::solicited_node(addr))),
+        };
+        group.into_iter().flat_map(move |group| (0..ports).map(move |p| (PortId(p), group)))
+    }
+
+    fn take_events(&mut self) {
+        while let Some(event) = self.io.next_event() {
+            tracing::warn!("{event}");
+            if matches!(event, lvs_io_afpacket::Event::PortUp { reopened: true, .. }) {
+                self.renew();
+            }
+        }
+    }
+
+    fn stop(self) {
+        let Runtime { guard, printer, director, takeover, .. } = self;
+        if let Some(guard) = guard {
+            let table = guard.table().to_owned();
+            drop(guard);
+            tracing::info!("guard {table} removed");
+        }
+        for virt in takeover.virtuals.iter().filter(|v| v.answer) {
+            tracing::info!("virtual address {} is given up", virt.addr);
+        }
+        tracing::info!("stopped; {} connections were open", director.connection_count());
+        printer.finish(director.stats());
+    }
+}
+
+/// Whether nobody but the director would answer a frame that is left to the host.
+fn may_need_answer(frame: &Frame<'_>) -> bool {
+    matches!(
+        frame.verdict,
+        Verdict::Pass(
+            PassReason::NoService
+                | PassReason::NotScheduled
+                | PassReason::NoServices
+                | PassReason::Icmp
+                | PassReason::OtherProtocol
+        )
+    )
+}
+
+fn port_named(args: &RunArgs, name: &str) -> Option<PortId> {
+    args.interface.iter().position(|interface| interface == name).map(|i| PortId(i as u16))
+}
+
+fn log_failure(done: Result<(), lvs_io_afpacket::Error>) {
+    if let Err(error) = done {
+        tracing::warn!("{error}");
+    }
+}
+
+fn start_log(args: &RunArgs) {
+    use std::io::IsTerminal;
+    let level: tracing::Level = args.log_level.into();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .with_max_level(level)
+        .without_time()
+        .init();
+}
+
+/// Keys for the hash tables that no client can know.
+fn random_seed() -> [u64; 2] {
+    use std::hash::{BuildHasher, RandomState};
+    [RandomState::new().hash_one(0u8), RandomState::new().hash_one(1u8)]
+}

@@ -1,0 +1,151 @@
+//! Applying rules: at the start, on SIGHUP, and when an interface came back.
+
+use lvs_admin::diff::{Running, diff};
+use lvs_admin::rules::Rules;
+use lvs_core::command::MarkRule;
+use lvs_io_afpacket::interfaces;
+
+use super::takeover::{Takeover, marks_without_address};
+use super::{RunError, Runtime, port_named};
+use crate::rules;
+
+impl Runtime<'_> {
+    /// SIGHUP: reads the file anew and applies what changed. A file with a mistake changes nothing.
+    pub(super) fn reload(&mut self) {
+        match self.try_reload() {
+            Ok(changes) => {
+                tracing::info!("{} applied: {changes} changes", self.args.rules.display());
+            }
+            Err(error) => tracing::error!("{error}; going on with the old rules"),
+        }
+    }
+
+    fn try_reload(&mut self) -> Result<usize, RunError> {
+        let rules = rules::read(&self.args.rules)?;
+        let mark_rules = rules.mark_rules(|name| port_named(self.args, name))?;
+        let mut plan = Takeover::plan(&rules, &interfaces(), &self.args.interface, &self.args.vip);
+        self.keep_to_the_host(&mut plan);
+        if plan != self.takeover {
+            self.take_over(plan)?;
+        }
+        let changes = self.apply_rules(&rules, mark_rules)?;
+        self.warn_about(&rules);
+        Ok(changes)
+    }
+
+    /// An address that the host had once is not answered for when it leaves: whoever moved it, such as
+    /// keepalived, gave it to another director.
+    pub(super) fn keep_to_the_host(&self, plan: &mut Takeover) {
+        for virt in &mut plan.virtuals {
+            let before = self.takeover.virtuals.iter().find(|v| v.addr == virt.addr);
+            if before.is_some_and(|before| !before.answer) {
+                virt.answer = false;
+            }
+        }
+    }
+
+    /// Brings the director to what the rules say; returns how many commands that took.
+    pub(super) fn apply_rules(
+        &mut self,
+        rules: &Rules,
+        mark_rules: Vec<MarkRule>,
+    ) -> Result<usize, RunError> {
+        let now = self.now();
+        let services = self.director.services(now);
+        let running = Running {
+            services: &services,
+            timeouts: self.director.timeouts(),
+            tunables: *self.director.tunables(),
+            mark_rules: &self.mark_rules,
+        };
+        let commands = diff(&running, rules, &mark_rules);
+        let count = commands.len();
+        for command in commands {
+            tracing::debug!("{command:?}");
+            self.director.apply(now, command)?;
+        }
+        self.mark_rules = mark_rules;
+        Ok(count)
+    }
+
+    /// An interface came back: its MAC address may be another, and its guard is gone.
+    pub(super) fn renew(&mut self) {
+        let mut plan = self.takeover.clone();
+        let all = interfaces();
+        for port in &mut plan.ports {
+            let name = &self.args.interface[port.id.index()];
+            if let Some(interface) = all.iter().find(|i| i.name == *name) {
+                port.mac = interface.mac.unwrap_or_default();
+                port.mtu = interface.mtu;
+            }
+        }
+        if let Err(error) = self.take_over(plan) {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// A few lines about everything the director took over.
+    pub(super) fn say_what_was_taken_over(&self, rules: &Rules) {
+        for port in &self.takeover.ports {
+            let name = &self.args.interface[port.id.index()];
+            let addresses: Vec<String> = port.addresses.iter().map(|a| a.to_string()).collect();
+            let addresses = match addresses.is_empty() {
+                true => "no address of its own".to_owned(),
+                false => addresses.join(" "),
+            };
+            tracing::info!("{name}: MAC {}, MTU {}, {addresses}", port.mac, port.mtu);
+        }
+        for virt in &self.takeover.virtuals {
+            match &virt.on_host {
+                Some(name) => {
+                    tracing::info!(
+                        "{}: on this host ({name}), which answers ARP for it",
+                        virt.addr
+                    );
+                }
+                None => tracing::info!(
+                    "{}: on no interface of this host; the director answers ARP for it and \
+                     announces it",
+                    virt.addr
+                ),
+            }
+        }
+        match &self.guard {
+            Some(guard) => tracing::info!(
+                "guard: nftables table {} hides {} services and addresses from the host",
+                guard.table(),
+                self.takeover.guard.rules.len()
+            ),
+            None => tracing::warn!(
+                "no guard: the host's own stack sees the same packets and may answer or forward them"
+            ),
+        }
+        let limits = self.director.limits();
+        tracing::info!(
+            "room for {} connections, {} templates, {} real servers",
+            limits.connections_max,
+            limits.templates_max,
+            limits.destinations_max
+        );
+        let servers: usize = rules.services().iter().map(|s| s.destinations.len()).sum();
+        tracing::info!(
+            "{}: {} services, {servers} real servers, {} mark rules",
+            self.args.rules.display(),
+            rules.services().len(),
+            self.mark_rules.len()
+        );
+        self.warn_about(rules);
+    }
+
+    fn warn_about(&self, rules: &Rules) {
+        for warning in rules.warnings() {
+            tracing::warn!("{warning}");
+        }
+        for mark in marks_without_address(rules, &self.args.vip) {
+            tracing::warn!(
+                "mark {mark} has no single address (-d): name the virtual addresses with --vip, or \
+                 the director only takes packets to addresses that are its own"
+            );
+        }
+    }
+}

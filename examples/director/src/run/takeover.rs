@@ -1,0 +1,182 @@
+//! What a director takes over: its ports, its virtual addresses and what the host must not see of them.
+
+use std::net::IpAddr;
+
+use lvs_admin::rules::Rules;
+use lvs_core::addr::{Family, Prefix};
+use lvs_core::command::{Command, PortSpec, RouteSpec, ServiceKey};
+use lvs_core::ids::PortId;
+use lvs_guard::{GuardRule, GuardSpec};
+use lvs_io_afpacket::Interface;
+
+/// A virtual address and who has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Virtual {
+    pub(super) addr: IpAddr,
+    /// The host's interface that has it, such as `lo` or `eth0`.
+    pub(super) on_host: Option<String>,
+    /// Whether the director answers ARP for it.
+    pub(super) answer: bool,
+}
+
+/// Everything that follows from the rules and the host's interfaces.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Takeover {
+    pub(super) ports: Vec<PortSpec>,
+    pub(super) routes: Vec<RouteSpec>,
+    pub(super) virtuals: Vec<Virtual>,
+    pub(super) guard: GuardSpec,
+}
+
+impl Takeover {
+    /// `interfaces` are all of the host's; `names` those that the director uses, in the order of its
+    /// ports; `extra` the addresses of `--vip`.
+    pub(super) fn plan(
+        rules: &Rules,
+        interfaces: &[Interface],
+        names: &[String],
+        extra: &[IpAddr],
+    ) -> Takeover {
+        let mut addrs = rules.virtual_addresses();
+        addrs.extend(extra.iter().filter(|addr| !rules.virtual_addresses().contains(addr)));
+        let virtuals: Vec<Virtual> = addrs
+            .iter()
+            .map(|&addr| {
+                let on_host = owner(interfaces, addr);
+                Virtual { addr, answer: on_host.is_none(), on_host }
+            })
+            .collect();
+        let mut takeover =
+            Takeover { guard: guard(rules, names, extra, &virtuals), ..Takeover::default() };
+        for (id, name) in names.iter().enumerate() {
+            let Some(interface) = interfaces.iter().find(|i| i.name == *name) else { continue };
+            takeover.add_port(PortId(id as u16), interface, &addrs);
+        }
+        takeover.virtuals = virtuals;
+        takeover
+    }
+
+    fn add_port(&mut self, id: PortId, interface: &Interface, virtuals: &[IpAddr]) {
+        // Neighbours are asked from the interface's own addresses, never from a virtual one, but a
+        // virtual address's subnet is on the link all the same.
+        let own = |prefix: &&Prefix| !virtuals.contains(&prefix.addr());
+        self.ports.push(PortSpec {
+            id,
+            mac: interface.mac.unwrap_or_default(),
+            mtu: interface.mtu,
+            addresses: interface.addresses.iter().filter(own).copied().collect(),
+        });
+        self.routes.extend(
+            interface
+                .addresses
+                .iter()
+                .filter(|prefix| !prefix.is_host())
+                .map(|&prefix| RouteSpec { prefix, port: Some(id), via: None }),
+        );
+    }
+
+    /// The commands that tell a director about ports and virtual addresses.
+    pub(super) fn commands(&self) -> Vec<Command> {
+        let ports = self.ports.iter().cloned().map(Command::SetPort);
+        let routes = std::iter::once(Command::SetRoutes(self.routes.clone()));
+        let locals =
+            self.virtuals.iter().map(|v| Command::AddLocal { addr: v.addr, answer: v.answer });
+        ports.chain(routes).chain(locals).collect()
+    }
+}
+
+/// The interface of the host that has an address.
+pub(super) fn owner(interfaces: &[Interface], addr: IpAddr) -> Option<String> {
+    let has = |i: &&Interface| i.addresses.iter().any(|prefix| prefix.addr() == addr);
+    interfaces.iter().find(has).map(|i| i.name.clone())
+}
+
+fn guard(rules: &Rules, names: &[String], extra: &[IpAddr], virtuals: &[Virtual]) -> GuardSpec {
+    let on_host = |addr: IpAddr| virtuals.iter().any(|v| v.addr == addr && v.on_host.is_some());
+    let mut guard = GuardSpec::new(names.iter().cloned());
+    for service in rules.services() {
+        if let ServiceKey::Address { protocol, virt } = service.spec.key {
+            guard.rules.insert(GuardRule::for_service(protocol, virt, on_host(virt.addr)));
+        }
+    }
+    let marked = rules
+        .mark_lines()
+        .flat_map(|(_, line)| &line.rules)
+        .filter_map(|rule| rule.destination.filter(|prefix| prefix.is_host()))
+        .map(|prefix| prefix.addr());
+    for addr in marked.chain(extra.iter().copied()) {
+        guard.rules.insert(GuardRule::for_address(addr, on_host(addr)));
+    }
+    guard
+}
+
+/// The families of marks that no single address leads to and that `--vip` gives none for.
+pub(super) fn marks_without_address(rules: &Rules, extra: &[IpAddr]) -> Vec<u32> {
+    let named = |family| extra.iter().any(|addr| Family::of(*addr) == family);
+    rules
+        .prefix_marks()
+        .into_iter()
+        .filter(|(_, family)| !named(*family))
+        .map(|(mark, _)| mark.0)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lvs_admin::names::NumericOnly;
+    use lvs_admin::rules::Supported;
+    use lvs_core::addr::MacAddr;
+    use lvs_core::flow::Protocol;
+    use lvs_core::ids::L4Port;
+
+    use super::*;
+
+    fn interface(name: &str, addresses: &[&str]) -> Interface {
+        let prefix = |text: &&str| {
+            let (addr, len) = text.split_once('/').unwrap();
+            Prefix::new(addr.parse().unwrap(), len.parse().unwrap()).unwrap()
+        };
+        Interface {
+            name: name.to_owned(),
+            index: 2,
+            mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
+            addresses: addresses.iter().map(prefix).collect(),
+            mtu: 1500,
+            is_up: true,
+        }
+    }
+
+    fn plan(rules: &str, interfaces: &[Interface], extra: &[&str]) -> Takeover {
+        let rules = Rules::parse("test", rules, &NumericOnly, &Supported::DIRECT_ROUTING).unwrap();
+        let extra: Vec<IpAddr> = extra.iter().map(|addr| addr.parse().unwrap()).collect();
+        Takeover::plan(&rules, interfaces, &["eth0".to_owned()], &extra)
+    }
+
+    #[test]
+    fn an_address_of_the_host_is_guarded_narrowly_and_left_to_its_arp() {
+        let host =
+            [interface("lo", &["127.0.0.1/8", "10.0.0.9/32"]), interface("eth0", &["10.0.0.1/24"])];
+        let takeover = plan("-A -t 10.0.0.9:80\n", &host, &[]);
+        assert_eq!(takeover.virtuals[0].on_host.as_deref(), Some("lo"));
+        assert!(!takeover.virtuals[0].answer);
+        let vip = takeover.virtuals[0].addr;
+        assert!(takeover.guard.covers(Protocol::TCP, vip, L4Port(80)));
+        assert!(!takeover.guard.covers(Protocol::TCP, vip, L4Port(22)));
+    }
+
+    #[test]
+    fn an_address_that_nobody_has_is_answered_for_and_guarded_whole() {
+        let takeover =
+            plan("-A -t 10.0.0.9:80\n", &[interface("eth0", &["10.0.0.1/24"])], &["10.0.0.8"]);
+        assert!(takeover.virtuals.iter().all(|v| v.answer));
+        assert!(takeover.guard.hides_whole(takeover.virtuals[0].addr));
+        assert!(takeover.guard.hides_whole("10.0.0.8".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_virtual_address_is_no_source_for_arp_but_its_subnet_is_on_the_link() {
+        let takeover = plan("-A -t 10.0.0.9:80\n", &[interface("eth0", &["10.0.0.9/24"])], &[]);
+        assert!(takeover.ports[0].addresses.is_empty());
+        assert_eq!(takeover.routes.len(), 1);
+    }
+}

@@ -1,0 +1,97 @@
+//! What an operator should hear about without asking: other stations that answer ARP for a virtual
+//! address, addresses that come to the host or leave it, tables that are full.
+
+use lvs_core::drop::DropReason;
+use lvs_core::time::{Duration, Instant};
+use lvs_io_afpacket::interfaces;
+
+use super::Runtime;
+use super::takeover::owner;
+
+/// How often the host's addresses are looked at.
+const ADDRESSES_EVERY: Duration = Duration::from_secs(2);
+/// How often a full table is reported.
+const FULL_EVERY: Duration = Duration::from_secs(60);
+
+/// What was noticed so far.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    conflicts: usize,
+    next_addresses: Instant,
+    next_full: Instant,
+    refused: u64,
+}
+
+/// Drops that mean that a limit is too small.
+const FULL: [(DropReason, &str); 3] = [
+    (DropReason::ConnectionTableFull, "--connections-max"),
+    (DropReason::TemplateTableFull, "--templates-max"),
+    (DropReason::StoreFull, "fewer packets to unresolved real servers"),
+];
+
+impl Runtime<'_> {
+    pub(super) fn look_around(&mut self, now: Instant) {
+        self.report_conflicts();
+        self.report_full_tables(now);
+        if now >= self.watch.next_addresses {
+            self.watch.next_addresses = now + ADDRESSES_EVERY;
+            self.follow_addresses();
+        }
+    }
+
+    fn report_conflicts(&mut self) {
+        let conflicts = self.director.conflicts();
+        for conflict in &conflicts[self.watch.conflicts.min(conflicts.len())..] {
+            let interface = &self.args.interface[conflict.port.index()];
+            tracing::warn!(
+                "{} answers ARP for the virtual address {} on {interface}: clients may pass this \
+                 director by. If it is a real server, run there: sysctl -w \
+                 net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2, and keep the \
+                 address on lo",
+                conflict.mac,
+                conflict.addr,
+            );
+        }
+        self.watch.conflicts = conflicts.len();
+    }
+
+    fn report_full_tables(&mut self, now: Instant) {
+        if now < self.watch.next_full {
+            return;
+        }
+        let stats = self.director.stats();
+        let refused: u64 = FULL.iter().map(|(reason, _)| stats.dropped(*reason)).sum();
+        if refused == self.watch.refused {
+            return;
+        }
+        self.watch.refused = refused;
+        self.watch.next_full = now + FULL_EVERY;
+        for (reason, remedy) in FULL.iter().filter(|(reason, _)| stats.dropped(*reason) > 0) {
+            tracing::warn!("{} drops: {reason}; raise {remedy}", stats.dropped(*reason));
+        }
+    }
+
+    /// keepalived and people put virtual addresses on the host and take them away.
+    fn follow_addresses(&mut self) {
+        let all = interfaces();
+        let moved = self.takeover.virtuals.iter().any(|v| owner(&all, v.addr) != v.on_host);
+        if !moved {
+            return;
+        }
+        for virt in &self.takeover.virtuals {
+            match (owner(&all, virt.addr), &virt.on_host) {
+                (Some(new), None) => tracing::info!(
+                    "{} came to this host ({new}), which answers ARP for it now",
+                    virt.addr
+                ),
+                (None, Some(old)) => tracing::warn!(
+                    "{} left this host ({old}); the director does not answer ARP for it, as another \
+                     may have it now",
+                    virt.addr
+                ),
+                _ => {}
+            }
+        }
+        self.reload();
+    }
+}
