@@ -101,9 +101,15 @@ impl Director {
     fn connection_entry(&self, id: ConnId) -> ConnectionEntry {
         let (record, cold) = (self.conns.hot(id), self.conns.cold(id));
         let key = record.key();
-        let destination = self.dests.at(record.dest()).addr();
-        let port =
-            if destination.port == L4Port::ANY { key.virtual_port() } else { destination.port };
+        let server = self.dests.at(record.dest());
+        let destination = server.addr();
+        // A template's other ports go to the same port of its server (rules P7, R1).
+        let of_service = cold.template.is_none() || key.virtual_port() == server.service_key.port();
+        let port = match destination.port {
+            L4Port::ANY => key.virtual_port(),
+            port if of_service => port,
+            _ => key.virtual_port(),
+        };
         let timeout = self.timeouts.ticks(record.timeout_index());
         ConnectionEntry {
             protocol: key.protocol(),
