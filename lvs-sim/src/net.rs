@@ -96,6 +96,7 @@ pub struct Network {
     mtu: [Option<u32>; 2],
     transparent: Option<FwMark>,
     gue_ports: BTreeSet<u16>,
+    local_server: bool,
 }
 
 impl Network {
@@ -117,6 +118,12 @@ impl Network {
     /// Whether a server has a neighbour entry and needs no asking.
     pub fn answers(&self, server: IpAddr) -> bool {
         !self.silent.contains(&server)
+    }
+
+    /// Whether one of the real servers is the director's own host. Its answers then move connections, so
+    /// that each packet must be answered before the next one is looked at.
+    pub fn has_local_server(&self) -> bool {
+        self.local_server
     }
 
     /// The addresses that no route leads to (`@unreachable`).
@@ -204,7 +211,7 @@ impl Network {
             .into_iter()
             .filter_map(|via| {
                 let prefix = Prefix::new(Family::of(via).unspecified(), 0)?;
-                Some(RouteSpec { prefix, port: CLIENTS, via: Some(via) })
+                Some(RouteSpec { prefix, port: Some(CLIENTS), via: Some(via) })
             })
             .collect();
         let inside = server_prefixes();
@@ -214,10 +221,16 @@ impl Network {
                 .filter(|&&server| !inside.iter().any(|prefix| prefix.contains(server)))
                 .map(|&server| RouteSpec {
                     prefix: Prefix::host(server),
-                    port: SERVERS,
+                    port: Some(SERVERS),
                     via: None,
                 }),
         );
+        let unreachable = self.unreachable.iter();
+        routes.extend(unreachable.map(|&addr| RouteSpec {
+            prefix: Prefix::host(addr),
+            port: None,
+            via: None,
+        }));
         routes
     }
 }
@@ -276,7 +289,9 @@ impl NetworkBuilder {
         let NetworkBuilder { mut network, servers, not_local } = self;
         network.locals.retain(|addr| !not_local.contains(addr));
         for server in servers {
-            if !network.is_local(server) && !server.is_loopback() {
+            if network.is_local(server) || server.is_loopback() {
+                network.local_server = true;
+            } else {
                 network.servers.insert(station_mac(server), server);
             }
         }

@@ -1,0 +1,163 @@
+//! The director's own host: what it does with the frames that the director leaves to it.
+//!
+//! Packets to a local address reach its stack, which answers where nobody listens (RST, port unreachable,
+//! echo reply); all others are forwarded.
+
+mod forward;
+pub(crate) mod sysctl;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use etherparse::{EtherType, Ethernet2Header};
+use lvs_core::command::IcmpPacing;
+use lvs_core::drop::PassReason;
+use lvs_core::flow::Protocol;
+use lvs_core::io::mem::PassedFrame;
+use lvs_core::io::{Frame, HEADROOM_DEFAULT, Verdict};
+use lvs_core::pace::Pacer;
+use lvs_core::parse::{Parsed, parse};
+use lvs_core::time::Instant;
+use lvs_host::StandIn;
+
+use crate::net::Network;
+use crate::scenario::Side;
+use sysctl::Sysctls;
+
+const ETHERNET: usize = 14;
+
+/// The host.
+#[derive(Debug)]
+pub(crate) struct Host<'n> {
+    network: &'n Network,
+    pub(crate) sysctls: Sysctls,
+    stand_in: StandIn,
+    ident: u16,
+}
+
+/// What the host did with a frame.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Handled {
+    /// Its own stack got the packet.
+    pub(crate) delivered: bool,
+    /// What it sent.
+    pub(crate) sent: Vec<HostFrame>,
+}
+
+/// A frame that the host sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct HostFrame {
+    pub(crate) side: Side,
+    pub(crate) bytes: Vec<u8>,
+    /// Made by the host itself, not forwarded: the director takes notice of it (rule C7).
+    pub(crate) own: bool,
+}
+
+impl<'n> Host<'n> {
+    pub(crate) fn new(network: &'n Network) -> Host<'n> {
+        // The recordings were made without pacing.
+        let unpaced = IcmpPacing { enabled: false, ..IcmpPacing::default() };
+        let stand_in = StandIn::new(Pacer::new(1, unpaced));
+        Host { network, sysctls: Sysctls::default(), stand_in, ident: 0x8000 }
+    }
+
+    /// Whether a frame passes the host's check of source addresses, which stands before everything else:
+    /// nobody else may use the host's own addresses, unless `accept_local` says so.
+    pub(crate) fn accepts(&self, side: Side, frame: &[u8]) -> bool {
+        match ends(frame) {
+            Some((source @ IpAddr::V4(_), _)) => {
+                !self.network.is_local(source) || self.sysctls.accepts_local(side)
+            }
+            _ => true,
+        }
+    }
+
+    /// Takes a frame that the director left to the host.
+    pub(crate) fn take(&mut self, now: Instant, passed: &PassedFrame) -> Handled {
+        let (side, frame) = (Side::of(passed.port), passed.bytes.as_slice());
+        let Some((source, destination)) = ends(frame) else { return Handled::default() };
+        let packet = &frame[ETHERNET..];
+        if self.network.is_local(destination) {
+            return self.deliver(now, side, passed.reason, frame);
+        }
+        if !self.sysctls.forwards(destination.is_ipv6()) {
+            return Handled::default();
+        }
+        let sent = match forward::forward(self.network, packet, destination) {
+            Ok((side, mac, packet)) => Some(framed(side, mac, &packet, false)),
+            Err(trouble) => {
+                self.ident = self.ident.wrapping_add(1);
+                forward::error(side, packet, trouble, self.ident)
+                    .and_then(|error| self.route(source, &error))
+            }
+        };
+        Handled { delivered: false, sent: sent.into_iter().collect() }
+    }
+
+    /// Hands a packet to the host's stack.
+    fn deliver(&mut self, now: Instant, side: Side, reason: PassReason, frame: &[u8]) -> Handled {
+        let packet = &frame[ETHERNET..];
+        // A protocol without a module is refused before it counts as delivered.
+        let delivered = protocol(packet).is_some_and(|protocol| match packet[0] >> 4 {
+            4 => matches!(protocol, Protocol::ICMP | Protocol::TCP | Protocol::UDP),
+            _ => matches!(protocol, Protocol::ICMPV6 | Protocol::TCP | Protocol::UDP),
+        });
+        let answer = self.answer(now, side, reason, frame).and_then(|answer| {
+            let (_, to) = ends(&answer)?;
+            self.route(to, &answer[ETHERNET..])
+        });
+        Handled { delivered, sent: answer.into_iter().collect() }
+    }
+
+    /// What the stack answers, as a frame back to where the packet came from.
+    fn answer(
+        &mut self,
+        now: Instant,
+        side: Side,
+        reason: PassReason,
+        frame: &[u8],
+    ) -> Option<Vec<u8>> {
+        let mut slot = vec![0; HEADROOM_DEFAULT + frame.len()];
+        slot[HEADROOM_DEFAULT..].copy_from_slice(frame);
+        let mut frame = Frame::new(&mut slot, HEADROOM_DEFAULT, frame.len(), side.port());
+        frame.verdict = Verdict::Pass(reason);
+        let Parsed::Ip(headers) = parse(frame.bytes()) else { return None };
+        self.stand_in.answer(now, &mut frame, &headers, side.mac())?;
+        Some(frame.bytes().to_vec())
+    }
+
+    /// A packet of the host's own, sent where its route leads.
+    fn route(&self, to: IpAddr, packet: &[u8]) -> Option<HostFrame> {
+        let (side, mac) = self.network.route(to)?;
+        Some(framed(side, mac.0, packet, true))
+    }
+}
+
+fn framed(side: Side, mac: [u8; 6], packet: &[u8], own: bool) -> HostFrame {
+    let ether_type = if packet[0] >> 4 == 6 { EtherType::IPV6 } else { EtherType::IPV4 };
+    let header = Ethernet2Header { source: side.mac().0, destination: mac, ether_type };
+    let bytes = [&header.to_bytes()[..], packet].concat();
+    HostFrame { side, bytes, own }
+}
+
+/// Source and destination of the IP packet in a frame.
+fn ends(frame: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    let packet = frame.get(ETHERNET..)?;
+    let v4 = |at: usize| -> Option<IpAddr> {
+        let octets: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
+        Some(Ipv4Addr::from(octets).into())
+    };
+    let v6 = |at: usize| -> Option<IpAddr> {
+        let octets: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
+        Some(Ipv6Addr::from(octets).into())
+    };
+    match (frame[12], frame[13]) {
+        (0x08, 0x00) => Some((v4(12)?, v4(16)?)),
+        (0x86, 0xdd) => Some((v6(8)?, v6(24)?)),
+        _ => None,
+    }
+}
+
+fn protocol(packet: &[u8]) -> Option<Protocol> {
+    let at = if packet.first()? >> 4 == 4 { 9 } else { 6 };
+    packet.get(at).copied().map(Protocol)
+}

@@ -1,0 +1,211 @@
+//! The system controls of a scenario: those of IPVS with the kernel's defaults, and the few of the host
+//! that a scenario may turn.
+
+use std::collections::BTreeMap;
+
+use lvs_core::command::Tunables;
+
+use crate::scenario::Side;
+
+/// What stands before the name of every control of IPVS.
+const PREFIX: &str = "net.ipv4.vs.";
+
+/// The controls of IPVS and their defaults (rule A7), in the order of the alphabet.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("am_droprate", "10"),
+    ("amemthresh", "1024"),
+    ("backup_only", "0"),
+    ("cache_bypass", "0"),
+    ("conn_reuse_mode", "1"),
+    ("conntrack", "0"),
+    ("debug_level", "0"),
+    ("drop_entry", "0"),
+    ("drop_packet", "0"),
+    ("expire_nodest_conn", "0"),
+    ("expire_quiescent_template", "0"),
+    ("ignore_tunneled", "0"),
+    ("lblc_expiration", "86400"),
+    ("lblcr_expiration", "86400"),
+    ("nat_icmp_send", "0"),
+    ("pmtu_disc", "1"),
+    ("run_estimation", "1"),
+    ("schedule_icmp", "0"),
+    ("secure_tcp", "0"),
+    ("sloppy_sctp", "0"),
+    ("sloppy_tcp", "0"),
+    ("snat_reroute", "1"),
+    ("sync_persist_mode", "0"),
+    ("sync_ports", "1"),
+    ("sync_qlen_max", "5776"),
+    ("sync_refresh_period", "0"),
+    ("sync_retries", "0"),
+    ("sync_sock_size", "0"),
+    ("sync_threshold", "3 50"),
+    ("sync_version", "1"),
+];
+
+/// Controls of IPVS that change nothing a record shows, whatever their value: logging, synchronisation
+/// that is not running, memory pressure that a simulation does not have.
+const WITHOUT_EFFECT: &[&str] =
+    &["am_droprate", "amemthresh", "backup_only", "debug_level", "run_estimation", "snat_reroute"];
+
+/// Controls that only accept 0 to 3.
+const LEVELS: &[&str] = &["drop_entry", "drop_packet", "secure_tcp"];
+
+/// The present values.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sysctls {
+    changed: BTreeMap<String, String>,
+}
+
+impl Sysctls {
+    /// Sets a control.
+    ///
+    /// # Errors
+    /// The system's words, as a record shows them after `failed:`.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        let number: Option<i32> = value.parse().ok();
+        let known = match name.strip_prefix(PREFIX) {
+            Some(short) => {
+                if LEVELS.contains(&short) && !number.is_some_and(|n| (0..=3).contains(&n)) {
+                    return Err("Invalid argument");
+                }
+                DEFAULTS.iter().any(|(known, _)| *known == short)
+            }
+            None => is_of_host(name),
+        };
+        match (known, number) {
+            (false, _) => Err("No such file or directory"),
+            (true, None) if name != "net.ipv4.vs.sync_threshold" => Err("Invalid argument"),
+            (true, _) => {
+                self.changed.insert(name.to_owned(), value.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    /// The controls of IPVS as `NAME=VALUE`, in the order of the alphabet.
+    pub(crate) fn listing(&self) -> Vec<String> {
+        DEFAULTS
+            .iter()
+            .map(|(name, default)| {
+                let value = self.changed.get(&format!("{PREFIX}{name}")).map_or(*default, |v| v);
+                format!("{name}={value}")
+            })
+            .collect()
+    }
+
+    /// Those that the director obeys.
+    pub(crate) fn tunables(&self) -> Tunables {
+        let defaults = Tunables::default();
+        let number = |name: &str| -> Option<i32> {
+            self.changed.get(&format!("{PREFIX}{name}"))?.parse().ok()
+        };
+        let switch = |name: &str, default: bool| number(name).map_or(default, |value| value != 0);
+        Tunables {
+            // Only the two lowest bits mean something.
+            conn_reuse_mode: number("conn_reuse_mode")
+                .map_or(defaults.conn_reuse_mode, |mode| (mode & 0xff) as u8),
+            expire_nodest_conn: switch("expire_nodest_conn", defaults.expire_nodest_conn),
+            expire_quiescent_template: switch(
+                "expire_quiescent_template",
+                defaults.expire_quiescent_template,
+            ),
+            sloppy_tcp: switch("sloppy_tcp", defaults.sloppy_tcp),
+            pmtu_disc: switch("pmtu_disc", defaults.pmtu_disc),
+        }
+    }
+
+    /// Whether packets from an own address are accepted on a side.
+    pub(crate) fn accepts_local(&self, side: Side) -> bool {
+        ["all", side.interface()].iter().any(|interface| {
+            let name = format!("net.ipv4.conf.{interface}.accept_local");
+            self.changed.get(&name).is_some_and(|value| value != "0")
+        })
+    }
+
+    /// Whether the host forwards.
+    pub(crate) fn forwards(&self, v6: bool) -> bool {
+        let name = if v6 { "net.ipv6.conf.all.forwarding" } else { "net.ipv4.ip_forward" };
+        self.changed.get(name).is_none_or(|value| value != "0")
+    }
+}
+
+/// The control's short name if setting it to this value asks for something that the director or the
+/// simulated host cannot do.
+pub(crate) fn lacking<'a>(name: &'a str, value: &str) -> Option<&'a str> {
+    let obeyed = [
+        "conn_reuse_mode",
+        "expire_nodest_conn",
+        "expire_quiescent_template",
+        "sloppy_tcp",
+        "pmtu_disc",
+    ];
+    match name.strip_prefix(PREFIX) {
+        None if is_of_host(name) => None,
+        None => Some(name),
+        Some(short) => {
+            let default = DEFAULTS.iter().find(|(known, _)| *known == short);
+            let fine = obeyed.contains(&short)
+                || WITHOUT_EFFECT.contains(&short)
+                || short.starts_with("sync_")
+                // An unknown name is refused, and that can be done.
+                || default.is_none_or(|(_, default)| *default == value);
+            (!fine).then_some(short)
+        }
+    }
+}
+
+/// The controls of the host that the simulation obeys, or that change nothing in it.
+fn is_of_host(name: &str) -> bool {
+    if matches!(name, "net.ipv4.ip_forward" | "net.ipv6.conf.all.forwarding") {
+        return true;
+    }
+    let Some((interface, control)) =
+        name.strip_prefix("net.ipv4.conf.").and_then(|rest| rest.split_once('.'))
+    else {
+        return false;
+    };
+    matches!(interface, "all" | "default" | "lo" | "c0" | "s0")
+        && matches!(
+            control,
+            "accept_local" | "rp_filter" | "send_redirects" | "arp_ignore" | "arp_announce"
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_listing_is_that_of_a_fresh_kernel() {
+        let recorded = include_str!("../../../conformance/recorded/sysctl-defaults.rec");
+        let expected: Vec<_> = recorded
+            .lines()
+            .skip_while(|line| !line.ends_with("dump sysctls"))
+            .skip(1)
+            .map_while(|line| line.strip_prefix("    | "))
+            .collect();
+        assert_eq!(Sysctls::default().listing(), expected);
+    }
+
+    #[test]
+    fn wrong_names_and_values_are_refused_in_the_systems_words() {
+        let mut sysctls = Sysctls::default();
+        assert_eq!(sysctls.set("net.ipv4.vs.sloppy", "1"), Err("No such file or directory"));
+        assert_eq!(sysctls.set("net.ipv4.vs.sloppy_tcp", "yes"), Err("Invalid argument"));
+        assert_eq!(sysctls.set("net.ipv4.vs.secure_tcp", "4"), Err("Invalid argument"));
+        assert_eq!(sysctls.set("net.ipv4.vs.sloppy_tcp", "1"), Ok(()));
+        assert!(sysctls.tunables().sloppy_tcp);
+        assert!(sysctls.listing().contains(&"sloppy_tcp=1".to_owned()));
+    }
+
+    #[test]
+    fn only_what_has_an_effect_that_is_missing_is_lacking() {
+        assert_eq!(lacking("net.ipv4.vs.cache_bypass", "1"), Some("cache_bypass"));
+        assert_eq!(lacking("net.ipv4.vs.cache_bypass", "0"), None);
+        assert_eq!(lacking("net.ipv4.vs.conn_reuse_mode", "3"), None);
+        assert_eq!(lacking("net.ipv4.conf.s0.accept_local", "1"), None);
+        assert_eq!(lacking("net.ipv4.tcp_syncookies", "0"), Some("net.ipv4.tcp_syncookies"));
+    }
+}

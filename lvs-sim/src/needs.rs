@@ -1,0 +1,113 @@
+//! What a scenario needs that the director cannot do yet.
+//!
+//! It is told from the scenario alone, and from what the director says it can do, so that the list
+//! shrinks by itself as the director grows.
+
+use std::collections::BTreeSet;
+
+use lvs_admin::ipvsadm::{self, Action as Line};
+use lvs_admin::names::NumericOnly;
+use lvs_core::command::{
+    ApplyError, Command, DestinationSpec, ForwardingMethod, ServiceKey, ServiceSpec,
+};
+use lvs_core::director::Director;
+use lvs_core::flow::{Endpoint, Protocol};
+use lvs_core::limits::Limits;
+use lvs_core::sched::SCHEDULERS;
+use lvs_core::time::Instant;
+
+use crate::host::sysctl;
+use crate::scenario::{Action, Body, IcmpKind, Packet, Scenario};
+
+/// The kernel's schedulers; a name that is none of them is refused, and that can be done.
+const KERNEL_SCHEDULERS: &[&str] =
+    &["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf"];
+
+/// What the scenario needs and is missing, in words; empty if everything is there.
+///
+/// ```
+/// use lvs_sim::needs::missing;
+/// use lvs_sim::scenario::Scenario;
+/// let text = "0 sysctl net.ipv4.vs.nat_icmp_send=1\n";
+/// let scenario = Scenario::parse("x.lvs", text).unwrap();
+/// assert_eq!(missing(&scenario), ["sysctl nat_icmp_send"]);
+/// ```
+pub fn missing(scenario: &Scenario) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    if scenario.network.transparent().is_some() {
+        found.insert("local delivery by mark (@transparent)".to_owned());
+    }
+    for event in &scenario.events {
+        match &event.action {
+            Action::Ipvsadm(words) => found.extend(command_needs(words)),
+            Action::Sysctl { name, value } => {
+                found.extend(sysctl::lacking(name, value).map(|name| format!("sysctl {name}")));
+            }
+            Action::Packet(packet) => found.extend(packet_needs(packet).map(str::to_owned)),
+            Action::Mark(_) | Action::Dump(_) => {}
+        }
+    }
+    found.into_iter().collect()
+}
+
+fn command_needs(words: &[String]) -> Vec<String> {
+    let words = words.get(1..).unwrap_or_default();
+    let mut found = Vec::new();
+    if words.iter().any(|word| word == "--pe") {
+        found.push("persistence engines (--pe)".to_owned());
+    }
+    match ipvsadm::parse(words, &NumericOnly) {
+        Ok(Line::Change(Command::AddService(spec) | Command::EditService(spec))) => {
+            found.extend(service_needs(&spec));
+        }
+        Ok(Line::Change(Command::AddDestination(_, spec) | Command::EditDestination(_, spec))) => {
+            found.extend(method_needs(spec.method));
+        }
+        Ok(Line::StartDaemon(_) | Line::StopDaemon { .. }) => {
+            found.push("synchronisation daemons".to_owned());
+        }
+        Ok(Line::Restore) => found.push("standard input (-R)".to_owned()),
+        _ => {}
+    }
+    found
+}
+
+fn service_needs(spec: &ServiceSpec) -> Vec<String> {
+    let mut found = Vec::new();
+    let name = &*spec.scheduler;
+    let built = SCHEDULERS.iter().any(|info| info.name == name);
+    if !built && KERNEL_SCHEDULERS.contains(&name) {
+        found.push(format!("scheduler {name}"));
+    }
+    if let ServiceKey::Address { protocol: Protocol::SCTP, .. } = spec.key {
+        found.push("SCTP".to_owned());
+    }
+    found
+}
+
+/// Asks a director whether it forwards like this.
+fn method_needs(method: ForwardingMethod) -> Option<String> {
+    let mut director = Director::new(Limits::small(), [0; 2]).ok()?;
+    let end = |text: &str| text.parse().map(|addr| Endpoint::new(addr, 80)).ok();
+    let key = ServiceKey::Address { protocol: Protocol::TCP, virt: end("192.0.2.1")? };
+    director.apply(Instant::ZERO, Command::AddService(ServiceSpec::new(key))).ok()?;
+    let spec = DestinationSpec { method, ..DestinationSpec::new(end("192.0.2.2")?) };
+    match director.apply(Instant::ZERO, Command::AddDestination(key, spec)) {
+        Err(ApplyError::MethodUnavailable(method)) => Some(match method {
+            ForwardingMethod::Masquerade => "NAT (-m)".to_owned(),
+            ForwardingMethod::Tunnel(_) => "tunnels (-i)".to_owned(),
+            ForwardingMethod::DirectRoute => "direct routing (-g)".to_owned(),
+        }),
+        _ => None,
+    }
+}
+
+fn packet_needs(packet: &Packet) -> impl Iterator<Item = &'static str> {
+    let is_error = match &packet.body {
+        Body::Icmp { kind, .. } => !matches!(kind, IcmpKind::Echo | IcmpKind::EchoReply),
+        _ => false,
+    };
+    let fragments = packet.fragments.is_some().then_some("fragments");
+    let errors = is_error.then_some("ICMP errors about connections");
+    fragments.into_iter().chain(errors)
+}
