@@ -37,7 +37,7 @@
 //! | --- | --- |
 //! | `std` | the in-memory backend `io::mem` and the suite `io::conformance` that backends are held to |
 #![no_std]
-// One function is excepted, `conn::prefetch`, which says why.
+// One function is excepted, `prefetch::prefetch`, which says why.
 #![deny(unsafe_code)]
 
 extern crate alloc;
@@ -63,6 +63,7 @@ pub mod neighbor;
 pub mod pace;
 pub mod parse;
 pub mod persist;
+mod prefetch;
 mod route;
 pub mod sched;
 mod service;

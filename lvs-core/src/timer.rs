@@ -7,6 +7,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::prefetch::prefetch;
+
 /// Levels of the wheel. Level `l` has slots of 64^l ms: 1 ms, 64 ms, 4.1 s, 4.4 min, 4.7 h, 12.4 days.
 const LEVELS: usize = 6;
 /// Bits of the time that a level looks at.
@@ -15,6 +17,8 @@ const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
 /// How far ahead of the wheel an entry is filed at most, in ms: 49.7 days.
 const SPAN: u64 = u32::MAX as u64;
+/// How many places ahead an entry is asked for.
+const AHEAD: usize = 8;
 /// No entry.
 const NIL: u32 = u32::MAX;
 
@@ -51,13 +55,27 @@ pub struct TimerWheel {
     elapsed: u64,
     /// For each level, the slots that have entries.
     occupied: [u64; LEVELS],
-    /// The first entry of each slot's ring.
-    heads: [[u32; SLOTS]; LEVELS],
+    slots: Vec<Slot>,
     nodes: Vec<Node>,
     len: u32,
 }
 
-/// The links of an entry: twelve bytes.
+/// The entries of a slot: a ring in the order of filing.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// The first entry.
+    head: u32,
+    /// How many were appended so far.
+    appended: u32,
+    /// Who was appended last, so that the entry so many places before a new one can point at it.
+    recent: [u32; AHEAD],
+}
+
+impl Slot {
+    const EMPTY: Slot = Slot { head: NIL, appended: 0, recent: [NIL; AHEAD] };
+}
+
+/// The links of an entry: sixteen bytes.
 ///
 /// The deadline's upper half is not stored: it lies within [`SPAN`] of where the wheel stands.
 #[derive(Clone, Copy)]
@@ -66,7 +84,12 @@ struct Node {
     next: u32,
     prev: u32,
     due: u32,
+    /// The entry that was appended [`AHEAD`] places behind, if all is as it was: a hint whom to ask for
+    /// early. A ring leads through memory at random, and without the hint each step waits for the last.
+    ahead: u32,
 }
+
+const _: () = assert!(size_of::<Node>() == 16, "four entries share a cache line");
 
 impl TimerWheel {
     /// A wheel for the entries `0..ids`, none of them filed, that stands at `start`.
@@ -78,8 +101,8 @@ impl TimerWheel {
         TimerWheel {
             elapsed: start,
             occupied: [0; LEVELS],
-            heads: [[NIL; SLOTS]; LEVELS],
-            nodes: alloc::vec![Node { next: NIL, prev: NIL, due: 0 }; ids as usize],
+            slots: alloc::vec![Slot::EMPTY; LEVELS * SLOTS],
+            nodes: alloc::vec![Node { next: NIL, prev: NIL, due: 0, ahead: NIL }; ids as usize],
             len: 0,
         }
     }
@@ -109,7 +132,7 @@ impl TimerWheel {
             return;
         }
         let (level, slot) = self.place(self.due(node));
-        let head = &mut self.heads[level][slot];
+        let head = &mut self.slots[level * SLOTS + slot].head;
         if node.next == id {
             *head = NIL;
             self.occupied[level] &= !(1 << slot);
@@ -158,6 +181,15 @@ impl TimerWheel {
         self.earliest().map(|(_, _, start)| start)
     }
 
+    /// An entry that will probably be handed out some calls of [`pop_due`](Self::pop_due) after the next, so
+    /// that what it stands for can be asked for early. Just a hint.
+    #[inline]
+    pub fn upcoming(&self) -> Option<u32> {
+        let slot = self.occupied[0].trailing_zeros() as usize;
+        let head = self.slots.get(slot).filter(|_| slot < SLOTS)?.head;
+        Some(self.nodes.get(head as usize)?.ahead).filter(|&id| id != NIL)
+    }
+
     /// Takes out the entry with the earliest deadline that is not after `now`, and tells the deadline.
     ///
     /// Deadlines never decrease from call to call, whatever is filed in between: the wheel stands at the one
@@ -172,7 +204,8 @@ impl TimerWheel {
             debug_assert!(start >= self.elapsed, "a slot with entries was passed over");
             self.elapsed = start;
             if level == 0 {
-                let id = self.heads[0][slot];
+                let id = self.slots[slot].head;
+                self.prefetch(self.nodes[id as usize].ahead);
                 self.cancel(id);
                 return Some((id, start));
             }
@@ -184,11 +217,13 @@ impl TimerWheel {
 
     /// Files the entries of a slot, at whose start the wheel stands, in the levels below.
     fn move_down(&mut self, level: usize, slot: usize) {
-        let first = core::mem::replace(&mut self.heads[level][slot], NIL);
+        let list = &mut self.slots[level * SLOTS + slot];
+        let first = core::mem::replace(list, Slot::EMPTY).head;
         self.occupied[level] &= !(1 << slot);
         let mut id = first;
         loop {
             let node = self.nodes[id as usize];
+            self.prefetch(node.ahead);
             self.link(id, self.due(node));
             if node.next == first {
                 break;
@@ -200,9 +235,16 @@ impl TimerWheel {
     /// Appends an entry to the slot of its deadline.
     fn link(&mut self, id: u32, due: u64) {
         let (level, slot) = self.place(due);
-        let head = self.heads[level][slot];
+        let list = &mut self.slots[level * SLOTS + slot];
+        let at = list.appended as usize % AHEAD;
+        list.appended = list.appended.wrapping_add(1);
+        let before = core::mem::replace(&mut list.recent[at], id);
+        if let Some(before) = self.nodes.get_mut(before as usize) {
+            before.ahead = id;
+        }
+        let head = list.head;
         if head == NIL {
-            self.heads[level][slot] = id;
+            list.head = id;
             self.occupied[level] |= 1 << slot;
             let node = &mut self.nodes[id as usize];
             (node.next, node.prev) = (id, id);
@@ -211,6 +253,14 @@ impl TimerWheel {
             self.nodes[last as usize].next = id;
             let node = &mut self.nodes[id as usize];
             (node.next, node.prev) = (head, last);
+        }
+    }
+
+    /// Asks for an entry that will be looked at soon.
+    #[inline]
+    fn prefetch(&self, id: u32) {
+        if let Some(node) = self.nodes.get(id as usize) {
+            prefetch(node);
         }
     }
 

@@ -30,8 +30,8 @@
 //!
 //! so the last it is; four bytes a connection more cost no time.
 
-use super::prefetch::prefetch;
 use super::record::Line;
+use crate::prefetch::prefetch;
 
 /// Entries of a bucket.
 const LANES: usize = 7;

@@ -32,7 +32,6 @@
 
 mod hash;
 pub(crate) mod index;
-mod prefetch;
 mod record;
 mod slots;
 mod table;

@@ -6,11 +6,11 @@ use core::fmt;
 
 use super::FlowHash;
 use super::index::Index;
-use super::prefetch::prefetch;
 use super::record::{COLD_PER_LINE, COLD_WORDS, Cold, Hot, HotMut, Line};
 use super::slots::Slots;
 use crate::flow::FlowKey;
 use crate::ids::{ConnId, DestIndex, FwMark, TemplateId};
+use crate::prefetch::prefetch;
 
 /// The most connections that a table may be made for.
 pub const CAPACITY_MAX: u32 = 1 << 28;
@@ -203,13 +203,6 @@ impl ConnTable {
         if id.0 < self.capacity {
             prefetch(&self.region.lines()[self.layout.hot + id.index()]);
         }
-    }
-
-    /// The same as [`prefetch`](Self::prefetch); the value means nothing.
-    #[inline]
-    pub fn touch(&self, hash: u64) -> u32 {
-        self.prefetch(hash);
-        0
     }
 
     /// The connection of a flow. A wrong `hint` costs time, never a wrong answer.

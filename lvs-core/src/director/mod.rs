@@ -291,7 +291,7 @@ impl Director {
         }
     }
 
-    /// Second pass: loads each bucket, then the record it points to, for the whole stage, so that the
+    /// Second pass: asks for each bucket, then the record it points to, for the whole stage, so that the
     /// misses overlap.
     #[inline]
     fn touch_ahead(&self, staged: &[Staged]) -> [Option<ConnId>; STAGE] {

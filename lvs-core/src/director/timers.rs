@@ -77,6 +77,10 @@ impl Director {
         let mut done = 0;
         while done < budget {
             let Some((timer, at)) = self.wheel.pop_due(now) else { break };
+            if let Some(soon) = self.wheel.upcoming() {
+                // Of a template nothing is asked for: its number is above those of all connections.
+                self.conns.prefetch_record(ConnId(soon));
+            }
             done += 1;
             match timer.checked_sub(self.limits.connections_max) {
                 None => self.connection_due(ConnId(timer), at),

@@ -15,7 +15,7 @@ use super::source::{File, Rust, Tree, is_cfg_test};
 const MODULES: &[(&str, Allowed)] = &[
     ("addr", Allowed::Only(&[])),
     ("command", Allowed::Only(&["addr", "flow", "ids", "time"])),
-    ("conn", Allowed::Only(&["addr", "flow", "ids", "time"])),
+    ("conn", Allowed::Only(&["addr", "flow", "ids", "prefetch", "time"])),
     ("dest", Allowed::Only(&["addr", "command", "flow", "ids", "neighbor", "stats", "time"])),
     ("director", Allowed::All),
     ("drop", Allowed::Only(&[])),
@@ -34,6 +34,7 @@ const MODULES: &[(&str, Allowed)] = &[
     ("pace", Allowed::Only(&["command", "flow", "time"])),
     ("parse", Allowed::Only(&["addr", "drop", "flow", "ids", "wire"])),
     ("persist", Allowed::Only(&["addr", "conn", "flow", "ids"])),
+    ("prefetch", Allowed::Only(&[])),
     ("route", Allowed::Only(&["addr", "command", "ids"])),
     ("sched", Allowed::Only(&["command", "dest", "flow", "ids", "time"])),
     ("service", Allowed::Only(&["addr", "command", "flow", "ids", "lookup", "sched", "stats"])),
@@ -41,7 +42,7 @@ const MODULES: &[(&str, Allowed)] = &[
     ("stats", Allowed::Only(&["drop"])),
     ("store", Allowed::Only(&["ids", "io"])),
     ("time", Allowed::Only(&[])),
-    ("timer", Allowed::Only(&[])),
+    ("timer", Allowed::Only(&["prefetch"])),
     ("wire", Allowed::Only(&["addr", "drop", "flow", "ids"])),
 ];
 

@@ -8,7 +8,7 @@ use super::source::Tree;
 
 /// Where `unsafe` may stand: a path, or a prefix of paths that ends with `/`, and the reason.
 const UNSAFE_PLACES: &[(&str, &str)] = &[
-    ("lvs-core/src/conn/prefetch.rs", "a prefetch, earned by a measurement"),
+    ("lvs-core/src/prefetch.rs", "a prefetch, earned by a measurement"),
     ("lvs-io-afpacket/src/sys.rs", "system calls"),
     ("lvs-io-afpacket/src/ring.rs", "the ring that the kernel shares"),
     ("lvs-io-tap/src/sys.rs", "system calls"),
