@@ -15,6 +15,10 @@ impl MarkRules {
         self.0 = rules;
     }
 
+    pub(crate) fn rules(&self) -> &[MarkRule] {
+        &self.0
+    }
+
     /// The mark of a packet: that of the last rule that matches, because MARK does not end the walk
     /// through a chain; no mark if none does.
     pub(crate) fn mark_of(&self, port: PortId, flow: &FlowKey) -> FwMark {

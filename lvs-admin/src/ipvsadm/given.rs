@@ -332,9 +332,9 @@ impl<'n> Given<'n> {
             let word = self.word_of(label).or_else(|| self.word_of(Label::TunnelType));
             Refusal { kind, word }
         })?;
-        // Without translation the packet keeps the port it was sent to (rule L9).
-        if spec.method != ForwardingMethod::Masquerade && matches!(key, ServiceKey::Address { .. })
-        {
+        // Without translation the packet keeps the port it was sent to: the service's, or any port of a
+        // mark (rule L9).
+        if spec.method != ForwardingMethod::Masquerade {
             spec.addr.port = key.port();
         }
         spec.weight = self.weight;

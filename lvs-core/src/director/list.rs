@@ -83,6 +83,11 @@ impl Director {
         &self.tunables
     }
 
+    /// The mark rules, in order.
+    pub fn mark_rules(&self) -> &[crate::command::MarkRule] {
+        self.marks.rules()
+    }
+
     /// Who else answers for virtual addresses.
     pub fn conflicts(&self) -> &[AddressConflict] {
         &self.conflicts
