@@ -77,15 +77,18 @@ impl Director {
         director
     }
 
-    fn reload(&mut self, rules: &Rules) -> Vec<Command> {
-        let marks = rules.mark_rules(|_| None).unwrap();
-        let running = Running {
+    fn running(&self) -> Running<'_> {
+        Running {
             services: &self.services,
             timeouts: self.timeouts(),
             tunables: self.tunables,
             mark_rules: &self.mark_rules,
-        };
-        let commands = diff(&running, rules, &marks);
+        }
+    }
+
+    fn reload(&mut self, rules: &Rules) -> Vec<Command> {
+        let marks = rules.mark_rules(|_| None).unwrap();
+        let commands = diff(&self.running(), rules, &marks);
         for command in &commands {
             self.apply(command);
         }
@@ -169,6 +172,30 @@ sysctl -w net.ipv4.vs.sloppy_tcp=1
         ]
     );
     assert_eq!(director.timeouts(), TIMEOUTS_DEFAULT);
+}
+
+#[test]
+fn a_written_rules_file_has_what_ipvsadm_loses() {
+    let text = "\
+-A -t 10.0.0.1:80 -s sh -M 255.255.0.0 -b flag-1,flag-3
+-a -t 10.0.0.1:80 -r 10.1.0.9:80 -g -w 4 -x 100 -y 50
+-a -t 10.0.0.1:80 -r 10.1.0.2:8080 -m -w 1 -x 7
+-A -f 8 -6 -s rr -p 10 -M 64
+-a -f 8 -6 -r [2001:db8::2]:0 -i -w 0 --tun-type gue --tun-port 6080 --tun-csum
+--set 100 120 50
+sysctl -w net.ipv4.vs.conn_reuse_mode=1
+sysctl -w net.ipv4.vs.expire_nodest_conn=1
+sysctl -w net.ipv4.vs.expire_quiescent_template=0
+sysctl -w net.ipv4.vs.pmtu_disc=1
+sysctl -w net.ipv4.vs.sloppy_tcp=0
+ip6tables -t mangle -A PREROUTING -s 2001:db8:9::/48 -d 2001:db8::1 -p tcp --sport 1024:65535 \
+--dport 80 -j MARK --set-mark 8
+iptables -t mangle -A PREROUTING -p 47 -j MARK --set-mark 0
+";
+    let director = Director::load(&parse(text));
+    let mut written = String::new();
+    crate::listing::rules_file(&mut written, &director.running(), &|_| None).unwrap();
+    assert_eq!(written, text);
 }
 
 #[test]
@@ -270,6 +297,16 @@ proptest! {
                 _ => {}
             }
         }
+    }
+
+    #[test]
+    fn a_written_rules_file_makes_the_same_director(text in any_rules()) {
+        let director = Director::load(&parse(&text));
+        let mut written = String::new();
+        crate::listing::rules_file(&mut written, &director.running(), &|_| None).unwrap();
+        let again = Director::load(&parse(&written));
+        prop_assert_eq!(&again.services, &director.services);
+        prop_assert_eq!(again.state(), director.state());
     }
 
     #[test]

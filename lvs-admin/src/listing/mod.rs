@@ -12,6 +12,7 @@
 
 mod connections;
 pub mod proc_fs;
+mod rules_file;
 mod rules_text;
 mod services;
 mod sort;
@@ -24,6 +25,8 @@ use std::fmt::{self, Write};
 use lvs_core::command::ServiceKey;
 use lvs_core::flow::Endpoint;
 use lvs_core::listing::{ConnectionEntry, ServiceEntry, TimeoutsEntry};
+
+pub use rules_file::rules_file;
 
 use crate::ipvsadm::{Columns, DaemonRole, DaemonSpec, ListRequest};
 use crate::names::{Names, NumericOnly};
@@ -186,7 +189,7 @@ pub fn daemons(out: &mut dyn Write, running: &[DaemonSpec]) -> fmt::Result {
 }
 
 /// `-S`: the commands that make what there is. Thresholds, timeouts and marks are not among them, as
-/// with ipvsadm (rule A3). `numeric` is `-n`.
+/// with ipvsadm (rule A3); [`rules_file`] writes those too. `numeric` is `-n`.
 ///
 /// # Errors
 /// Those of `out`.

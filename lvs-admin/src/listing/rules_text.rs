@@ -23,13 +23,16 @@ pub(super) fn save(
         service_rule(out, &name, spec)?;
         for server in &service.destinations {
             let server_name = text::server(server.spec.addr, &spec.key, names);
-            server_rule(out, &name, &server_name, &server.spec)?;
+            write!(out, "-a {name} -r {server_name}")?;
+            server_options(out, &server.spec)?;
+            writeln!(out)?;
         }
     }
     Ok(())
 }
 
-fn service_option(key: &ServiceKey, names: &dyn Names) -> String {
+/// The option that names a service.
+pub(super) fn service_option(key: &ServiceKey, names: &dyn Names) -> String {
     match key {
         ServiceKey::Address { protocol, virt } => {
             let option = match *protocol {
@@ -62,22 +65,18 @@ fn service_rule(out: &mut dyn Write, name: &str, spec: &ServiceSpec) -> fmt::Res
     writeln!(out)
 }
 
-fn server_rule(
-    out: &mut dyn Write,
-    service: &str,
-    server: &str,
-    spec: &DestinationSpec,
-) -> fmt::Result {
+/// Method, weight and tunnel of a real server.
+pub(super) fn server_options(out: &mut dyn Write, spec: &DestinationSpec) -> fmt::Result {
     let method = match spec.method {
         ForwardingMethod::Masquerade => "-m",
         ForwardingMethod::Tunnel(_) => "-i",
         ForwardingMethod::DirectRoute => "-g",
     };
-    write!(out, "-a {service} -r {server} {method} -w {}", spec.weight)?;
-    if let ForwardingMethod::Tunnel(tunnel) = spec.method {
-        tunnel_options(out, tunnel)?;
+    write!(out, " {method} -w {}", spec.weight)?;
+    match spec.method {
+        ForwardingMethod::Tunnel(tunnel) => tunnel_options(out, tunnel),
+        _ => Ok(()),
     }
-    writeln!(out)
 }
 
 fn tunnel_options(out: &mut dyn Write, tunnel: Tunnel) -> fmt::Result {

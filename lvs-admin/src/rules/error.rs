@@ -63,11 +63,12 @@ impl RuleErrors {
     /// How many are kept; a file that is no rules file at all has a mistake in every line.
     const KEPT: usize = 100;
 
-    pub(super) fn new(mut errors: Vec<RuleError>) -> RuleErrors {
-        errors.sort_by_key(|error| (error.line, error.column));
-        let more = errors.len().saturating_sub(Self::KEPT);
-        errors.truncate(Self::KEPT);
-        RuleErrors { errors, more }
+    pub(super) fn new(source: &Source, mut mistakes: Vec<Mistake>) -> RuleErrors {
+        mistakes.sort_by_key(|(place, ..)| *place);
+        let more = mistakes.len().saturating_sub(Self::KEPT);
+        mistakes.truncate(Self::KEPT);
+        let errors = mistakes.into_iter().map(|(place, m, h)| source.error(place, m, h));
+        RuleErrors { errors: errors.collect(), more }
     }
 
     /// The mistakes, at most the first hundred.
@@ -106,6 +107,9 @@ impl fmt::Display for RuleErrors {
 }
 
 impl std::error::Error for RuleErrors {}
+
+/// Where a mistake is, what is wrong, and what would be right.
+pub(super) type Mistake = (Place, String, String);
 
 /// A mistake in a line, before its words are places in a file.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -35,7 +35,7 @@ pub use sysctl::{Setting, TUNABLES, TunableInfo};
 
 use crate::names::Names;
 use crate::words::{self, Place};
-use error::Source;
+use error::{Mistake, Source};
 use model::Model;
 
 /// Something and where it stands.
@@ -71,7 +71,7 @@ impl Rules {
         let source = Source { file: file.to_owned(), text: text.to_owned() };
         let mut rules = Rules { source, ..Rules::default() };
         let mut model = Model::default();
-        let mut errors = Vec::new();
+        let mut errors: Vec<Mistake> = Vec::new();
         for words in words::lines(text) {
             let words = match words {
                 Ok(words) => words,
@@ -91,9 +91,7 @@ impl Rules {
             }
         }
         if !errors.is_empty() {
-            let errors = errors.into_iter().take(ERRORS_MAX);
-            let located = errors.map(|(place, m, h)| rules.source.error(place, m, h));
-            return Err(RuleErrors::new(located.collect()));
+            return Err(RuleErrors::new(&rules.source, errors));
         }
         (rules.services, rules.timeouts) = model.finish();
         Ok(rules)
@@ -124,7 +122,7 @@ impl Rules {
         let source = Source { file: file.to_owned(), text };
         let message = "a byte that is no UTF-8 text".to_owned();
         let help = "save the file as plain text in UTF-8".to_owned();
-        Err(RuleErrors::new(vec![source.error(place, message, help)]))
+        Err(RuleErrors::new(&source, vec![(place, message, help)]))
     }
 
     fn take(&mut self, place: Place, line: RuleLine) {
@@ -281,9 +279,6 @@ impl Rules {
         warnings
     }
 }
-
-/// How many mistakes are looked at closely; a file with more is no rules file.
-const ERRORS_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests;

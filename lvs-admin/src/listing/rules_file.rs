@@ -1,0 +1,140 @@
+//! A running director as a rules file: all of what `-S` says, and what it loses.
+
+use std::fmt::{self, Write};
+
+use lvs_core::addr::{Family, Granularity};
+use lvs_core::command::{MarkRule, SchedulerFlags, ServiceSpec};
+use lvs_core::flow::Protocol;
+use lvs_core::ids::{L4Port, PortId};
+use lvs_core::listing::ServiceEntry;
+
+use super::rules_text::{server_options, service_option};
+use super::text;
+use crate::diff::Running;
+use crate::names::NumericOnly;
+use crate::rules::TUNABLES;
+
+/// Writes everything that a rules file can say about a director, numbers in place of names: services
+/// with thresholds, timeouts, switches and marks. A director that starts with the file has its servers
+/// in the same order, so that its schedulers choose alike.
+///
+/// `interface` names the director's ports in mark lines. A mark rule that no line of iptables could say
+/// (ports without a protocol, a port without a name), which only an embedding program can have made, is
+/// left as a comment.
+///
+/// # Errors
+/// Those of `out`.
+pub fn rules_file(
+    out: &mut dyn Write,
+    running: &Running<'_>,
+    interface: &dyn Fn(PortId) -> Option<String>,
+) -> fmt::Result {
+    for entry in running.services {
+        service(out, entry)?;
+    }
+    let timeouts = &running.timeouts;
+    let [tcp, fin, udp] =
+        [timeouts.tcp, timeouts.tcp_fin, timeouts.udp].map(|timeout| timeout.as_secs());
+    writeln!(out, "--set {tcp} {fin} {udp}")?;
+    for tunable in TUNABLES {
+        let value = (tunable.get)(&running.tunables);
+        writeln!(out, "sysctl -w net.ipv4.vs.{}={value}", tunable.name)?;
+    }
+    running.mark_rules.iter().try_for_each(|rule| match mark_line(rule, interface) {
+        Some(line) => writeln!(out, "{line}"),
+        None => writeln!(out, "# {rule:?}"),
+    })
+}
+
+fn service(out: &mut dyn Write, entry: &ServiceEntry) -> fmt::Result {
+    let spec = &entry.spec;
+    let name = service_option(&spec.key, &NumericOnly);
+    write!(out, "-A {name} -s {}", spec.scheduler)?;
+    if let Some(persistence) = spec.persistence {
+        write!(out, " -p {}", persistence.timeout.as_secs())?;
+    }
+    // An IPv4 mask that persistence does not use is remembered all the same (rule R12).
+    if let Some(mask) = mask(spec) {
+        write!(out, " -M {mask}")?;
+    }
+    if spec.one_packet {
+        out.write_str(" -o")?;
+    }
+    let flags = flags(spec.flags);
+    if !flags.is_empty() {
+        write!(out, " -b {flags}")?;
+    }
+    writeln!(out)?;
+    // A server goes before those that were added earlier (rule S1), so the last is written first.
+    for server in entry.destinations.iter().rev() {
+        let spec = &server.spec;
+        write!(out, "-a {name} -r {}", spec.addr)?;
+        server_options(out, spec)?;
+        if spec.upper_threshold > 0 {
+            write!(out, " -x {}", spec.upper_threshold)?;
+        }
+        if spec.lower_threshold > 0 {
+            write!(out, " -y {}", spec.lower_threshold)?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn mask(spec: &ServiceSpec) -> Option<String> {
+    match (spec.granularity, spec.key.family()) {
+        (granularity @ Granularity::Mask(_), Family::V4)
+        | (granularity @ Granularity::Prefix(_), Family::V6) => {
+            text::mask(granularity, spec.key.family())
+        }
+        _ => None,
+    }
+}
+
+/// The flags by number, which every scheduler takes.
+fn flags(flags: SchedulerFlags) -> String {
+    let numbered = [(flags.flag_1, "flag-1"), (flags.flag_2, "flag-2"), (flags.flag_3, "flag-3")];
+    let set = numbered.into_iter().filter(|(set, _)| *set).map(|(_, name)| name);
+    set.collect::<Vec<_>>().join(",")
+}
+
+fn mark_line(rule: &MarkRule, interface: &dyn Fn(PortId) -> Option<String>) -> Option<String> {
+    let program = match rule.family {
+        Family::V4 => "iptables",
+        Family::V6 => "ip6tables",
+    };
+    let mut line = format!("{program} -t mangle -A PREROUTING");
+    if let Some(port) = rule.port {
+        line += &format!(" -i {}", interface(port)?);
+    }
+    for (option, prefix) in [("-s", rule.source), ("-d", rule.destination)] {
+        if let Some(prefix) = prefix {
+            let text =
+                if prefix.is_host() { prefix.addr().to_string() } else { prefix.to_string() };
+            line += &format!(" {option} {text}");
+        }
+    }
+    if let Some(protocol) = rule.protocol {
+        let name = match protocol {
+            Protocol::TCP => "tcp".to_owned(),
+            Protocol::UDP => "udp".to_owned(),
+            Protocol::SCTP => "sctp".to_owned(),
+            // iptables takes 0 for every protocol, the director for that number.
+            Protocol::IP => return None,
+            Protocol(number) => number.to_string(),
+        };
+        line += &format!(" -p {name}");
+    }
+    for (option, ports) in [("--sport", rule.source_ports), ("--dport", rule.destination_ports)] {
+        if let Some(ports) = ports {
+            let with_ports = [Protocol::TCP, Protocol::UDP, Protocol::SCTP];
+            rule.protocol.filter(|protocol| with_ports.contains(protocol))?;
+            line += &format!(" {option} {}", port_range(ports));
+        }
+    }
+    Some(format!("{line} -j MARK --set-mark {}", rule.mark.0))
+}
+
+fn port_range((first, last): (L4Port, L4Port)) -> String {
+    if first == last { first.to_string() } else { format!("{first}:{last}") }
+}
