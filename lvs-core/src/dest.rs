@@ -46,6 +46,7 @@ pub struct Destination {
     pub(crate) inactive: u32,
     pub(crate) persistent: u32,
     pub(crate) overloaded: bool,
+    last_weight: u32,
     pub(crate) counters: Counters,
     idle_since: Option<Instant>,
 }
@@ -66,6 +67,7 @@ impl Destination {
             inactive: 0,
             persistent: 0,
             overloaded: false,
+            last_weight: spec.weight,
             counters: Counters::default(),
             idle_since: None,
         }
@@ -79,6 +81,11 @@ impl Destination {
     /// The weight; 0 is quiesced.
     pub fn weight(&self) -> u32 {
         self.spec.weight
+    }
+
+    /// The last weight that was not 0; 0 if there was none (rule S11).
+    pub fn last_weight(&self) -> u32 {
+        self.last_weight
     }
 
     /// Connections in an active state (rule C4).
@@ -159,6 +166,9 @@ impl Destination {
     pub(crate) fn edit(&mut self, spec: DestinationSpec) {
         if spec.upper_threshold == 0 || spec.upper_threshold > self.spec.upper_threshold {
             self.overloaded = false;
+        }
+        if spec.weight > 0 {
+            self.last_weight = spec.weight;
         }
         self.spec = spec;
     }

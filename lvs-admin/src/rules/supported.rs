@@ -28,12 +28,12 @@ const SCHEDULERS: &[&str] =
     &["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"];
 
 impl Supported {
-    /// Direct routing with rr, wrr and wlc.
+    /// Direct routing with every scheduler.
     pub const DIRECT_ROUTING: Supported = Supported {
-        schedulers: &["rr", "wrr", "wlc"],
+        schedulers: SCHEDULERS,
         masquerade: false,
         tunnel: false,
-        one_packet: false,
+        one_packet: true,
         sctp: false,
     };
 

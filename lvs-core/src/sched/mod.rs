@@ -15,7 +15,17 @@ use crate::flow::FlowKey;
 use crate::ids::DestIndex;
 use crate::time::Instant;
 
+mod dh;
+mod fo;
+mod lc;
+mod load;
+mod locality;
+mod mh;
+mod nq;
+mod ovf;
 mod rr;
+mod sed;
+mod sh;
 mod wlc;
 mod wrr;
 
@@ -47,6 +57,19 @@ impl<'a> Candidates<'a> {
     /// If `position` is not below [`Candidates::len`].
     pub fn at(&self, position: usize) -> &'a Destination {
         self.all.at(self.list[position])
+    }
+
+    /// What names the destination at a position for as long as it exists, whatever becomes of the list.
+    ///
+    /// # Panics
+    /// If `position` is not below [`Candidates::len`].
+    pub fn index_at(&self, position: usize) -> DestIndex {
+        self.list[position]
+    }
+
+    /// Where a destination stands now; `None` if it is in the list no more.
+    pub fn position_of(&self, index: DestIndex) -> Option<usize> {
+        self.list.iter().position(|&listed| listed == index)
     }
 
     /// All of them with their positions, newest first.
@@ -121,7 +144,35 @@ impl fmt::Debug for SchedulerInfo {
 }
 
 /// Every scheduler there is.
-pub const SCHEDULERS: &[SchedulerInfo] = &[rr::INFO, wrr::INFO, wlc::INFO];
+pub const SCHEDULERS: &[SchedulerInfo] = &[
+    rr::INFO,
+    wrr::INFO,
+    lc::INFO,
+    wlc::INFO,
+    locality::LBLC,
+    locality::LBLCR,
+    dh::INFO,
+    sh::INFO,
+    sed::INFO,
+    nq::INFO,
+    fo::INFO,
+    ovf::INFO,
+    mh::INFO,
+];
+
+/// The first of the heaviest destinations that may be chosen.
+fn first_heaviest(
+    candidates: &Candidates<'_>,
+    may_be_chosen: fn(&Destination) -> bool,
+) -> Option<usize> {
+    let mut best: Option<(usize, u32)> = None;
+    for (position, d) in candidates.iter().filter(|(_, d)| may_be_chosen(d)) {
+        if best.is_none_or(|(_, weight)| d.weight() > weight) {
+            best = Some((position, d.weight()));
+        }
+    }
+    best.map(|(position, _)| position)
+}
 
 /// The scheduler of that name.
 pub fn by_name(name: &str) -> Option<&'static SchedulerInfo> {
