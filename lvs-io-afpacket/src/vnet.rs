@@ -69,7 +69,10 @@ fn headers_len(kind: SegmentKind, checksum: Checksum, hint: u16, frame: &[u8]) -
         SegmentKind::Udp => 8,
         SegmentKind::Tcp4 | SegmentKind::Tcp6 => u16::from(*transport.get(12)? >> 4) * 4,
     };
-    (usize::from(len) <= transport.len()).then_some(start + len)
+    if usize::from(len) > transport.len() {
+        return None;
+    }
+    start.checked_add(len)
 }
 
 /// The header for a frame to send. A finished checksum needs none, so `Unknown` and `Verified` are the
@@ -149,6 +152,16 @@ mod tests {
         let mut short = tcp_frame();
         short.truncate(60);
         assert_eq!(decode(&encode(&super_frame()), &short), None);
+    }
+
+    #[test]
+    fn positions_at_the_very_end_of_a_long_frame_do_not_overflow() {
+        let frame = vec![0xff; crate::FRAME_LEN_MAX];
+        let checksum = Checksum::Partial { start: u16::MAX, offset: 6 };
+        for kind in [SegmentKind::Tcp4, SegmentKind::Udp] {
+            let segments = Some(Segments { kind, size: 1000, header_len: 54, ecn: false });
+            assert_eq!(decode(&encode(&Offload { checksum, segments }), &frame), None);
+        }
     }
 
     #[test]

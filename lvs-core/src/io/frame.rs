@@ -170,10 +170,10 @@ impl<'a> Frame<'a> {
         };
         self.start = start;
         if let Checksum::Partial { start, .. } = &mut self.offload.checksum {
-            *start += n as u16;
+            *start = start.saturating_add(n as u16);
         }
         if let Some(segments) = &mut self.offload.segments {
-            segments.header_len += n as u16;
+            segments.header_len = segments.header_len.saturating_add(n as u16);
         }
         Ok(&mut self.slot[start..start + n])
     }
@@ -229,6 +229,15 @@ mod tests {
         assert_eq!(frame.len(), 44);
         frame.trim_front(4);
         assert_eq!(frame.offload.checksum, Checksum::Partial { start: 34, offset: 16 });
+    }
+
+    #[test]
+    fn an_offset_at_the_limit_saturates() {
+        let mut slot = [0u8; 64];
+        let mut frame = Frame::new(&mut slot, 16, 40, PortId(0));
+        frame.offload.checksum = Checksum::Partial { start: u16::MAX - 1, offset: 16 };
+        frame.prepend(4).unwrap();
+        assert_eq!(frame.offload.checksum, Checksum::Partial { start: u16::MAX, offset: 16 });
     }
 
     #[test]
