@@ -1,7 +1,5 @@
 //! Why a packet went where it went, in a line for each step.
 
-use std::net::IpAddr;
-
 use lvs_core::dest::Hop;
 use lvs_core::explain::{Eligibility, Event, Rescheduled};
 use lvs_core::flow::Endpoint;
@@ -31,12 +29,6 @@ impl Explanation {
             }
             _ => None,
         })
-    }
-
-    /// The neighbour whose address the packet waits for.
-    pub fn waits_for(&self) -> Option<IpAddr> {
-        let waits = self.events.iter().any(|event| matches!(event, Event::WaitsForNeighbor(_)));
-        waits.then(|| self.destination()).flatten().map(|destination| destination.addr)
     }
 
     /// The steps as text, a line each.

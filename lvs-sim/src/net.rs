@@ -34,6 +34,9 @@ pub const OWN: [IpAddr; 4] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1)),
 ];
 
+/// Bits of the subnet of the real servers, IPv4.
+const SERVERS_PREFIX: u8 = 16;
+
 /// The UDP port that a GUE packet has when no `--tun-port` says otherwise.
 const GUE_PORT: u16 = 6080;
 
@@ -153,6 +156,16 @@ impl Network {
             || matches!(addr, IpAddr::V4(addr) if addr.is_loopback())
     }
 
+    /// Whether an address means every station of a link, the director included.
+    pub fn is_broadcast(&self, addr: IpAddr) -> bool {
+        let IpAddr::V4(addr) = addr else { return false };
+        let of_servers = match OWN[1] {
+            IpAddr::V4(own) => Ipv4Addr::from_bits(own.to_bits() | (u32::MAX >> SERVERS_PREFIX)),
+            IpAddr::V6(_) => Ipv4Addr::BROADCAST,
+        };
+        addr.is_broadcast() || addr == of_servers
+    }
+
     /// Where the host sends a packet to this address: the side, and the station there. `None` if no
     /// route leads to it.
     pub fn route(&self, addr: IpAddr) -> Option<(Side, MacAddr)> {
@@ -237,7 +250,7 @@ impl Network {
 
 /// The director's addresses on `s0`, with the subnets of the real servers.
 fn server_prefixes() -> [Prefix; 2] {
-    [(OWN[1], 16), (OWN[3], 64)]
+    [(OWN[1], SERVERS_PREFIX), (OWN[3], 64)]
         .map(|(addr, len)| Prefix::new(addr, len).unwrap_or(Prefix::host(addr)))
 }
 

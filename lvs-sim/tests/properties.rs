@@ -53,6 +53,26 @@ fn a_reload_changes_no_shipped_scenarios_record() {
     }
 }
 
+/// Packets that are cut, wait, are refused, or are not for the director at all.
+const ODD: &[&str] = &[
+    "tcp 192.0.2.7-8:40000-40003 > 10.0.0.1:80 A len=900 df=0",
+    "tcp 192.0.2.7:40000-40003 > 10.0.0.1:80 S len=900 df=0",
+    "tcp 192.0.2.7:40000-40003 > 10.0.0.1:80 A len=900",
+    "tcp 192.0.2.7:40000-40002 > 10.0.0.1:80 S ttl=1",
+    "tcp 192.0.2.7:40000-40005 > 10.0.0.1:82 S",
+    "udp 192.0.2.7:40000-40005 > 10.0.0.1:54 len=700 df=0",
+    "tcp [2001:db8::7]:40000-40004 > [2001:db8:1::1]:80 S",
+    "tcp [2001:db8::7]:40000-40004 > [2001:db8:1::1]:80 A len=900",
+    "frag udp 192.0.2.7:40000 > 10.0.0.1:53 len=100 at=40 send=1,0",
+    "sctp 192.0.2.7:40000 > 10.0.0.1:80 INIT",
+    "icmp echo 192.0.2.7 > 10.0.0.1 len=8",
+    "icmp unreach 192.0.2.99 > 10.0.0.1 mtu=1400 quoting tcp 10.0.0.1:80 > 192.0.2.7:40000 A",
+    "reply icmp ttl 10.1.0.9 > 10.1.0.1 quoting ipip 10.1.0.1 > 10.1.0.2 tcp 192.0.2.7:4 > 10.0.0.1:80 A",
+    "reply udp 10.1.0.2:53 > 192.0.2.7:40000 len=4",
+    "udp 192.0.2.7:1 > 8.8.8.8:53 ttl=1",
+    "udp 192.0.2.7:1 > 255.255.255.255:53",
+];
+
 /// A line of a generated scenario, without its time.
 fn action() -> impl Strategy<Value = String> {
     let client = 7_u8..10;
@@ -75,7 +95,8 @@ fn action() -> impl Strategy<Value = String> {
     let dump =
         prop::sample::select(vec!["dump conns", "dump services", "dump persist", "dump stats"])
             .prop_map(str::to_owned);
-    prop_oneof![6 => tcp, 3 => syns, 2 => udp, 1 => reply, 1 => edit, 1 => change, 1 => dump]
+    let odd = prop::sample::select(ODD.to_vec()).prop_map(str::to_owned);
+    prop_oneof![6 => tcp, 3 => syns, 2 => udp, 1 => reply, 1 => edit, 1 => change, 1 => dump, 3 => odd]
 }
 
 /// A generated scenario, as text.
@@ -87,6 +108,8 @@ fn text() -> impl Strategy<Value = String> {
     (scheduler, persistence, steps).prop_map(|(scheduler, persistence, steps)| {
         let mut text = format!(
             "# generated\n\
+             @mtu server 600\n\
+             @noneigh 10.1.0.5 10.1.0.6 2001:db8:2::6\n\
              0 sysctl net.ipv4.conf.all.accept_local=1\n\
              0 mark tcp 10.0.0.1:443 5\n\
              0 ipvsadm --set 20 5 4\n\
@@ -96,7 +119,16 @@ fn text() -> impl Strategy<Value = String> {
              0 ipvsadm -A -f 5 -s {scheduler} -p 5\n\
              0 ipvsadm -a -f 5 -r 10.1.0.2 -g\n\
              0 ipvsadm -A -u 10.0.0.1:53 -s rr -o\n\
-             0 ipvsadm -a -u 10.0.0.1:53 -r 10.1.0.4 -g\n"
+             0 ipvsadm -a -u 10.0.0.1:53 -r 10.1.0.4 -g\n\
+             0 ipvsadm -A -t 10.0.0.1:82 -s rr\n\
+             0 ipvsadm -a -t 10.0.0.1:82 -r 10.1.0.5 -g\n\
+             0 ipvsadm -a -t 10.0.0.1:82 -r 10.1.0.6 -g\n\
+             0 ipvsadm -A -u 10.0.0.1:54 -s rr\n\
+             0 ipvsadm -a -u 10.0.0.1:54 -r 10.1.0.5 -g\n\
+             0 ipvsadm -a -u 10.0.0.1:54 -r 10.1.0.4 -g\n\
+             0 ipvsadm -A -t [2001:db8:1::1]:80 -s rr\n\
+             0 ipvsadm -a -t [2001:db8:1::1]:80 -r [2001:db8:2::6]:80 -g\n\
+             0 ipvsadm -a -t [2001:db8:1::1]:80 -r [2001:db8:2::5]:80 -g\n"
         );
         let mut tenths = 5_u64;
         for (pause, action) in steps {

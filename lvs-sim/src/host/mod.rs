@@ -6,6 +6,9 @@
 mod forward;
 pub(crate) mod sysctl;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{EtherType, Ethernet2Header};
@@ -79,7 +82,11 @@ impl<'n> Host<'n> {
         if self.network.is_local(destination) {
             return self.deliver(now, side, passed.reason, frame);
         }
-        if !self.sysctls.forwards(destination.is_ipv6()) {
+        if self.network.is_broadcast(destination) {
+            // It reaches the stack, which answers nothing that was sent to everybody.
+            return Handled { delivered: is_known(packet), sent: Vec::new() };
+        }
+        if destination.is_multicast() || !self.sysctls.forwards(destination.is_ipv6()) {
             return Handled::default();
         }
         let sent = match forward::forward(self.network, packet, destination) {
@@ -96,11 +103,7 @@ impl<'n> Host<'n> {
     /// Hands a packet to the host's stack.
     fn deliver(&mut self, now: Instant, side: Side, reason: PassReason, frame: &[u8]) -> Handled {
         let packet = &frame[ETHERNET..];
-        // A protocol without a module is refused before it counts as delivered.
-        let delivered = protocol(packet).is_some_and(|protocol| match packet[0] >> 4 {
-            4 => matches!(protocol, Protocol::ICMP | Protocol::TCP | Protocol::UDP),
-            _ => matches!(protocol, Protocol::ICMPV6 | Protocol::TCP | Protocol::UDP),
-        });
+        let delivered = is_known(packet);
         let answer = self.answer(now, side, reason, frame).and_then(|answer| {
             let (_, to) = ends(&answer)?;
             self.route(to, &answer[ETHERNET..])
@@ -157,7 +160,13 @@ fn ends(frame: &[u8]) -> Option<(IpAddr, IpAddr)> {
     }
 }
 
-fn protocol(packet: &[u8]) -> Option<Protocol> {
-    let at = if packet.first()? >> 4 == 4 { 9 } else { 6 };
-    packet.get(at).copied().map(Protocol)
+/// Whether the stack has a module for the packet's protocol; others are refused before they count as
+/// delivered.
+fn is_known(packet: &[u8]) -> bool {
+    let (at, icmp) = match packet.first().map(|byte| byte >> 4) {
+        Some(4) => (9, Protocol::ICMP),
+        _ => (6, Protocol::ICMPV6),
+    };
+    let protocol = packet.get(at).copied().map(Protocol);
+    protocol.is_some_and(|protocol| [icmp, Protocol::TCP, Protocol::UDP].contains(&protocol))
 }

@@ -8,6 +8,9 @@ use crate::explain::Explanation;
 use crate::record::describe;
 use crate::scenario::{Body, Packet, Side};
 
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
+
 /// A frame on its way in, and everything that came of it.
 struct Slot<'p> {
     packet: &'p Packet,
@@ -19,8 +22,10 @@ struct Slot<'p> {
     delivered: bool,
     sent: Vec<Sent>,
     explanation: Explanation,
-    /// A request for a neighbour or pieces of the packet were ascribed to it.
-    claimed: bool,
+    /// A request for a neighbour was ascribed to it.
+    asked: bool,
+    /// Pieces of it were ascribed to it.
+    cut: bool,
 }
 
 impl Player<'_> {
@@ -61,8 +66,9 @@ impl Player<'_> {
             }
         });
         self.ascribe_verdicts(slots, &seen);
+        let mut cutting = None;
         for sent in self.drain() {
-            let owner = owner(slots, &sent);
+            let owner = owner(slots, &sent, &mut cutting);
             slots[owner].sent.push(sent);
         }
         self.let_host_answer(slots, &seen);
@@ -125,8 +131,23 @@ impl Slot<'_> {
         self.part + 1 < self.parts || self.parts < fragments.parts()
     }
 
-    fn waits_for(&self, target: &[u8]) -> bool {
-        self.explanation.waits_for().is_some_and(|addr| match addr {
+    fn is_absorbed(&self) -> bool {
+        self.verdict == Some(Verdict::Absorb)
+    }
+
+    /// Whether an IPv4 packet is the first piece of it: same addresses, identification and ports.
+    fn begins_with(&self, piece: &[u8]) -> bool {
+        let whole = self.bytes.get(ETHERNET..).unwrap_or_default();
+        self.is_absorbed()
+            && [4..6, 12..20, 20..24]
+                .into_iter()
+                .all(|part| whole.get(part.clone()) == piece.get(part))
+    }
+
+    /// Whether it may wait for the neighbour with this address.
+    fn may_wait_for(&self, target: &[u8]) -> bool {
+        let destination = self.explanation.destination().filter(|_| self.is_absorbed());
+        destination.is_some_and(|destination| match destination.addr {
             std::net::IpAddr::V4(addr) => addr.octets() == target,
             std::net::IpAddr::V6(addr) => addr.octets() == target,
         })
@@ -172,15 +193,15 @@ fn slots_of(packet: &Packet) -> Vec<Slot<'_>> {
             delivered: false,
             sent: Vec::new(),
             explanation: Explanation::default(),
-            claimed: false,
+            asked: false,
+            cut: false,
         })
         .collect()
 }
 
 /// Which frame of a burst caused a frame that the director sent afterwards: a request for the neighbour
-/// it waits for, or a piece of it.
-fn owner(slots: &mut [Slot<'_>], sent: &Sent) -> usize {
-    const ETHERNET: usize = 14;
+/// it waits for, or a piece of it. `cutting` is the frame that the last piece was of.
+fn owner(slots: &mut [Slot<'_>], sent: &Sent, cutting: &mut Option<usize>) -> usize {
     if slots.len() == 1 {
         return 0;
     }
@@ -191,29 +212,21 @@ fn owner(slots: &mut [Slot<'_>], sent: &Sent) -> usize {
         _ => None,
     };
     let found = match target {
-        Some(target) => slots.iter().position(|slot| !slot.claimed && slot.waits_for(target)),
-        None => piece_of(slots, packet),
+        Some(target) => {
+            let asker = slots.iter().position(|slot| !slot.asked && slot.may_wait_for(target));
+            asker.inspect(|&i| slots[i].asked = true)
+        }
+        None if is_later_piece(packet) => *cutting,
+        None => {
+            let whole = slots.iter().position(|slot| !slot.cut && slot.begins_with(packet));
+            *cutting = whole;
+            whole.inspect(|&i| slots[i].cut = true)
+        }
     };
-    let owner = found.unwrap_or(slots.len() - 1);
-    slots[owner].claimed = true;
-    owner
+    found.unwrap_or(slots.len() - 1)
 }
 
-/// The frame that an IPv4 packet is a piece of: same addresses, identification and, where there are
-/// some, ports. Of several the first that has no pieces yet; a later piece follows the one before.
-fn piece_of(slots: &[Slot<'_>], piece: &[u8]) -> Option<usize> {
-    const ETHERNET: usize = 14;
-    let is_first = piece.get(6)? & 0x1f == 0 && *piece.get(7)? == 0;
-    let matches = |slot: &Slot<'_>| {
-        let whole = slot.bytes.get(ETHERNET..).unwrap_or_default();
-        slot.verdict == Some(Verdict::Absorb)
-            && whole.get(4..6) == piece.get(4..6)
-            && whole.get(12..20) == piece.get(12..20)
-            && (!is_first || whole.get(20..24) == piece.get(20..24))
-    };
-    if is_first {
-        slots.iter().position(|slot| !slot.claimed && matches(slot))
-    } else {
-        slots.iter().rposition(|slot| slot.claimed && matches(slot))
-    }
+/// Whether an IPv4 packet is a piece of another, and not the first.
+fn is_later_piece(packet: &[u8]) -> bool {
+    matches!(packet, [0x40..=0x4f, _, _, _, _, _, high, low, ..] if high & 0x1f != 0 || *low != 0)
 }
