@@ -22,6 +22,12 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Say whether a rules file is right
     Check(CheckArgs),
+    /// Replay scenarios, or a capture, in virtual time, and say what the director does with each packet
+    ///
+    /// A scenario is a timeline of ipvsadm commands, packets and dumps; its record is printed in the
+    /// format of the recorded kernel. A capture (pcap or pcapng, Ethernet or raw IP) is replayed under a
+    /// rules file in its own time.
+    Replay(ReplayArgs),
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +69,53 @@ pub(crate) struct RunArgs {
 pub(crate) struct CheckArgs {
     /// The rules file; `-` is standard input
     pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Scenario files
+    #[arg(value_name = "FILE.lvs", required_unless_present = "pcap", conflicts_with_all = ["pcap", "rules"])]
+    pub(crate) scenarios: Vec<PathBuf>,
+
+    /// Write the record of each scenario to DIR/NAME.rec instead of standard output
+    #[arg(short = 'o', value_name = "DIR", conflicts_with = "pcap")]
+    pub(crate) out_dir: Option<PathBuf>,
+
+    /// Say under each packet of a scenario why it went there
+    #[arg(long, conflicts_with = "pcap")]
+    pub(crate) explain: bool,
+
+    /// Packets of one moment that the director gets at once; changes no record
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) burst: u16,
+
+    /// The rules for a capture
+    #[arg(long, value_name = "RULES", requires = "pcap")]
+    pub(crate) rules: Option<PathBuf>,
+
+    /// The capture
+    #[arg(long, value_name = "IN.pcap", requires = "rules")]
+    pub(crate) pcap: Option<PathBuf>,
+
+    /// Write what the director sends to this capture file
+    #[arg(long, value_name = "OUT.pcap", requires = "pcap")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Print shares, fairness, largest clients and drops, also where --out is given
+    #[arg(long, requires = "pcap")]
+    pub(crate) report: bool,
+
+    /// The report for machines
+    #[arg(long, requires = "pcap")]
+    pub(crate) json: bool,
+
+    /// List the flows that these rules would send elsewhere
+    #[arg(long, value_name = "RULES2", requires = "pcap")]
+    pub(crate) against: Option<PathBuf>,
+
+    /// A virtual address, where a mark rule has no -d or a prefix
+    #[arg(long, value_name = "ADDRESS", requires = "pcap")]
+    pub(crate) vip: Vec<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
