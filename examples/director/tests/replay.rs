@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use lvs_sim::compare::{Tolerances, compare};
+
 fn director(args: &[&str]) -> Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     Command::new(env!("CARGO_BIN_EXE_lvs-director")).args(args).current_dir(root).output().unwrap()
@@ -17,11 +19,8 @@ fn a_scenario_is_replayed_to_the_kernels_record() {
     let out = director(&["replay", "conformance/scenarios/rr-order.lvs"]);
     assert!(out.status.success(), "{}", text(&out.stderr));
     let record = include_str!("../../../conformance/recorded/rr-order.rec");
-    let body = |text: &str| {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        lines.map(|line| line.trim_end().to_owned()).collect::<Vec<_>>()
-    };
-    assert_eq!(body(&text(&out.stdout)), body(record));
+    let differences = compare(record, &text(&out.stdout), Tolerances::default());
+    assert!(differences.is_empty(), "{differences:?}");
 }
 
 #[test]
