@@ -153,6 +153,12 @@ impl FlowKey {
         words_addr(self.family(), [self.0[2], self.0[3]])
     }
 
+    /// The virtual address and its family as words, as tables of addresses are looked up by.
+    #[inline]
+    pub(crate) const fn virtual_words(&self) -> [u64; 3] {
+        [self.0[2], self.0[3], self.0[4] >> 40 & 1]
+    }
+
     /// The client's port.
     pub const fn client_port(&self) -> L4Port {
         L4Port(self.0[4] as u16)

@@ -35,9 +35,10 @@ impl LocalAddresses {
         }
     }
 
+    /// Whether an address, as the words of a flow key, is local.
     #[inline]
-    pub(crate) fn contains(&self, addr: IpAddr) -> bool {
-        self.lookup.find(&words(addr)).is_some()
+    pub(crate) fn contains(&self, words: &Words) -> bool {
+        self.lookup.find(words).is_some()
     }
 
     pub(crate) fn find(&self, addr: IpAddr) -> Option<&LocalAddress> {

@@ -336,7 +336,7 @@ impl Director {
     }
 
     fn hop_to(&mut self, addr: IpAddr) -> Hop {
-        if addr.is_loopback() || self.locals.contains(addr) {
+        if addr.is_loopback() || self.locals.find(addr).is_some() {
             return Hop::Local;
         }
         let Some((port, next)) = self.routes.towards(addr) else { return Hop::Unreachable };

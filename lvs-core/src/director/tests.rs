@@ -12,10 +12,13 @@ use crate::addr::{Granularity, Prefix};
 use crate::command::{
     Command, DestinationSpec, Persistence, PortSpec, ServiceKey, ServiceSpec, TimeoutsSpec,
 };
+use crate::drop::{DropReason, PassReason};
 use crate::flow::{Endpoint, Protocol};
+use crate::io::{Frame, Verdict};
 use crate::listing::Cursor;
 use crate::time::Duration;
 use crate::wire::arp::{ArpOp, ArpPacket};
+use crate::wire::ethernet::VlanTags;
 
 const DIRECTOR: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);

@@ -50,10 +50,15 @@ impl Director {
         if far {
             self.settle_through(now);
         }
-        self.now = now;
+        self.set_now(now);
         if far {
             self.settle();
         }
+    }
+
+    fn set_now(&mut self, now: Instant) {
+        self.now = now;
+        self.tick = now.as_millis() as u32;
     }
 
     /// Ends everything that is due, so that counts and templates are those of this moment.
@@ -67,7 +72,7 @@ impl Director {
             if next >= now {
                 break;
             }
-            self.now = self.now.max(next);
+            self.set_now(self.now.max(next));
             self.settle();
         }
     }

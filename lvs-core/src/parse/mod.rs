@@ -121,6 +121,22 @@ pub enum L4 {
 }
 
 impl Headers {
+    /// Of no packet: what a place for headers holds before any are there.
+    pub(crate) const EMPTY: Headers = Headers {
+        family: Family::V4,
+        tags: VlanTags::NONE,
+        l3: 0,
+        l4: 0,
+        ip_len: 0,
+        protocol: Protocol::IP,
+        ttl: 0,
+        tos: 0,
+        dont_fragment: false,
+        fragment: None,
+        l4_header: L4::Other,
+        flow: FlowKey::EMPTY,
+    };
+
     /// The source address.
     #[inline]
     pub fn src(&self) -> IpAddr {
