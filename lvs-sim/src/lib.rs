@@ -10,6 +10,9 @@
 //! A [capture] of real traffic goes the same way: what would these rules have done with it, how evenly,
 //! and what would other rules have done?
 //!
+//! Where there is neither scenario nor capture, [peers] make the traffic: clients and real servers with
+//! TCP stacks of their own, on one segment with a director.
+//!
 //! ```
 //! use lvs_sim::player::{PlayOptions, play};
 //! use lvs_sim::scenario::Scenario;
@@ -29,6 +32,7 @@ mod host;
 pub mod needs;
 pub mod net;
 pub mod packet;
+pub mod peers;
 pub mod player;
 pub mod record;
 mod replay;
