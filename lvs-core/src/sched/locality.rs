@@ -2,10 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use super::{Candidates, Request, Schedule, SchedulerInfo, load};
-use crate::addr::Family;
 use crate::ids::DestIndex;
 use crate::time::{Duration, Instant};
 
@@ -48,7 +47,7 @@ struct Entry {
 
 impl Locality {
     fn new(set_max: usize) -> Locality {
-        let (addr, changed) = (Family::V4.unspecified(), Instant::ZERO);
+        let (addr, changed) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), Instant::ZERO);
         let entry = Entry { addr, used: None, changed, set: [None; SET] };
         Locality { entries: vec![entry; ENTRIES].into_boxed_slice(), set_max }
     }

@@ -13,6 +13,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("lvs-io-afpacket/src/ring.rs", "the ring that the kernel shares"),
     ("lvs-io-tap/src/sys.rs", "system calls"),
     ("fuzz/src/memory.rs", "an allocator that counts"),
+    ("lvs-core/tests/allocations.rs", "an allocator that counts"),
     ("lvs-testnet/", "namespaces and raw sockets of tests"),
     ("xtask/freestanding/", "an entry point and an allocator of its own"),
 ];
