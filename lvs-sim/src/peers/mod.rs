@@ -35,7 +35,7 @@
 //! let server = lan.add_station(server, &[vip]);
 //! lan.listen(server, 7, Box::new(Upper)).unwrap();
 //! let client = lan.add_station("192.168.7.9".parse().unwrap(), &[]);
-//! let stream = lan.connect(client, 40_000, (vip, 7).into()).unwrap();
+//! let stream = lan.connect(client, 40_000, std::net::SocketAddrV4::new(vip, 7)).unwrap();
 //! lan.run_for(Duration::from_secs(1));
 //! lan.send(stream, b"hello").unwrap();
 //! lan.run_for(Duration::from_secs(1));
