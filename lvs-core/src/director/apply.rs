@@ -139,6 +139,7 @@ impl Director {
         if !self.is_unicast(spec.addr.addr) {
             return Err(ApplyError::NotUnicast);
         }
+        check_method(spec.method)?;
         let index = match self.dests.find_unlisted(&key, spec.addr) {
             Some(index) => {
                 let destination = self.dests.at_mut(index);
@@ -165,6 +166,7 @@ impl Director {
         let service = self.services.by_key(&key).ok_or(ApplyError::ServiceNotDefined)?;
         check_destination(&key, &mut spec)?;
         let position = self.listed(service, spec.addr).ok_or(ApplyError::NoSuchDestination)?;
+        check_method(spec.method)?;
         let index = self.services.at(service).list[position];
         self.dests.at_mut(index).edit(spec);
         self.tell_scheduler(service, Change::Edited(position));
@@ -371,15 +373,24 @@ fn check_destination(key: &ServiceKey, spec: &mut DestinationSpec) -> Result<(),
     if spec.lower_threshold > spec.upper_threshold {
         return Err(ApplyError::ThresholdRange);
     }
-    if !matches!(spec.method, ForwardingMethod::DirectRoute) {
-        return Err(ApplyError::MethodUnavailable(spec.method));
-    }
-    if key.family() != Family::of(spec.addr.addr) {
+    let tunnel = matches!(spec.method, ForwardingMethod::Tunnel(_));
+    if key.family() != Family::of(spec.addr.addr) && !tunnel {
         return Err(ApplyError::OtherFamily);
     }
-    spec.addr.port = match key {
-        ServiceKey::Address { virt, .. } => virt.port,
-        ServiceKey::Mark { .. } => L4Port::ANY,
-    };
+    if spec.method != ForwardingMethod::Masquerade {
+        spec.addr.port = match key {
+            ServiceKey::Address { virt, .. } => virt.port,
+            ServiceKey::Mark { .. } => L4Port::ANY,
+        };
+    }
     Ok(())
+}
+
+/// Refuses a forwarding method that is not built; after the refusals that the kernel has, so that those
+/// are the kernel's.
+fn check_method(method: ForwardingMethod) -> Result<(), ApplyError> {
+    match method {
+        ForwardingMethod::DirectRoute => Ok(()),
+        _ => Err(ApplyError::MethodUnavailable(method)),
+    }
 }
