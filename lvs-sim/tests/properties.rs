@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use lvs_core::sched::SCHEDULERS;
 use lvs_sim::compare::{Tolerances, compare};
 use lvs_sim::player::{PlayOptions, play};
 use lvs_sim::scenario::Scenario;
@@ -101,7 +102,8 @@ fn action() -> impl Strategy<Value = String> {
 
 /// A generated scenario, as text.
 fn text() -> impl Strategy<Value = String> {
-    let scheduler = prop::sample::select(vec!["rr", "wrr", "wlc"]);
+    let scheduler =
+        prop::sample::select(SCHEDULERS.iter().map(|info| info.name).collect::<Vec<_>>());
     let persistence = prop::sample::select(vec!["", " -p 3", " -p 30 -M 255.255.255.0"]);
     let steps =
         prop::collection::vec((prop::sample::select(vec![0_u16, 0, 0, 1, 700]), action()), 1..60);

@@ -212,11 +212,7 @@ impl<'s> Player<'s> {
     fn reload_at(&mut self, event: usize) -> Result<(), PlayError> {
         self.reload_before = None;
         let scenario = || self.scenario.name.clone();
-        self.reload().map(|_| ()).map_err(|message| PlayError::Reload {
-            scenario: scenario(),
-            event,
-            message,
-        })
+        self.reload().map_err(|message| PlayError::Reload { scenario: scenario(), event, message })
     }
 
     /// Runs what is due up to a moment; what the director sends meanwhile stands before the event of
