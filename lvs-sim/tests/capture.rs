@@ -149,7 +149,7 @@ fn only_frames_to_the_chosen_station_count() {
     let options = CaptureOptions { station, ..options() };
     let report =
         replay_capture(&rules(TWO_SERVERS), None, Cursor::new(file), None, &options).unwrap();
-    assert_eq!((report.packets, report.forwarded), (2, 1));
+    assert_eq!((report.packets, report.skipped, report.forwarded), (2, 1, 1));
     assert_eq!(report.largest_clients[0].client, "10.1.0.9");
 }
 

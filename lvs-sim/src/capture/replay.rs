@@ -80,6 +80,7 @@ pub fn replay_capture(
         tally.report.cut_packets += u64::from(frame.cut);
         let is_for_us = options.station.is_none_or(|mac| frame.bytes.starts_with(&mac.0));
         if !is_for_us || frame.bytes.len() > FRAME_LEN_MAX_DEFAULT as usize {
+            tally.report.skipped += 1;
             continue;
         }
         let now = Instant::from_nanos(last);

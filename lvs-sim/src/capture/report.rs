@@ -13,6 +13,8 @@ pub struct Report {
     pub bytes: u64,
     /// Packets of which the capture holds only the beginning.
     pub cut_packets: u64,
+    /// Packets that were not replayed: to another station than the chosen one, or longer than any frame.
+    pub skipped: u64,
     /// Whether the file ends within a packet.
     pub truncated: bool,
     /// From the first packet to the last, in seconds.
@@ -156,6 +158,9 @@ impl fmt::Display for Report {
         if self.cut_packets > 0 {
             let cut = self.cut_packets;
             writeln!(f, "{cut} of them cut off by the capture; what is missing counts as zeros")?;
+        }
+        if self.skipped > 0 {
+            writeln!(f, "{} of them not replayed: to another station, or too long", self.skipped)?;
         }
         if self.truncated {
             writeln!(f, "the file ends within a packet; what comes before it was replayed")?;
