@@ -142,7 +142,7 @@ pub(crate) struct Seen {
 pub(crate) struct Forwarder<'scope> {
     stop: &'scope AtomicBool,
     wake: OwnedFd,
-    thread: ScopedJoinHandle<'scope, (AfPacket, Seen)>,
+    thread: Option<ScopedJoinHandle<'scope, (AfPacket, Seen)>>,
 }
 
 impl<'scope> Forwarder<'scope> {
@@ -166,13 +166,27 @@ impl<'scope> Forwarder<'scope> {
                 (io, seen)
             })
         });
-        Forwarder { stop, wake: wake.into(), thread }
+        Forwarder { stop, wake: wake.into(), thread: Some(thread) }
     }
 
-    pub(crate) fn stop(self) -> (AfPacket, Seen) {
+    pub(crate) fn stop(mut self) -> (AfPacket, Seen) {
+        self.tell_to_stop();
+        let thread = self.thread.take().expect("only taken here");
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    fn tell_to_stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         write_to(&self.wake);
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// A test that fails must not wait for its forwarder without end.
+impl Drop for Forwarder<'_> {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.tell_to_stop();
+        }
     }
 }
 
