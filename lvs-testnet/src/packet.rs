@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size_force, set_socket_timeout};
+use rustix::net::sockopt::{
+    Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout,
+};
 use rustix::net::{SendFlags, netdevice};
 
 use crate::host::Host;
@@ -52,7 +54,9 @@ impl PacketSocket {
         let opened = host.enter(|| -> io::Result<OwnedFd> {
             let socket = sys::open_packet_socket()?;
             let index = netdevice::name_to_index(&socket, interface)?;
-            set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)?;
+            // In a user namespace the system's limit holds, and a fast transfer may lose frames.
+            set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)
+                .or_else(|_| set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER))?;
             sys::bind_packet_socket(&socket, index)?;
             Ok(socket)
         });
