@@ -80,6 +80,8 @@ pub(crate) struct Neighbors {
     entries: Vec<Neighbor>,
     lookup: Lookup,
     capacity: usize,
+    /// Places that were forgotten.
+    free: Vec<u32>,
     /// No neighbour's time comes before this.
     next_due: Instant,
 }
@@ -90,6 +92,7 @@ impl Neighbors {
             entries: Vec::with_capacity(capacity as usize),
             lookup: Lookup::new(capacity, seed),
             capacity: capacity as usize,
+            free: Vec::with_capacity(capacity as usize),
             next_due: Instant::MAX,
         }
     }
@@ -122,15 +125,45 @@ impl Neighbors {
         if let Some(found) = self.find(port, tags, addr) {
             return Some(found);
         }
-        if self.entries.len() == self.capacity {
-            return None;
-        }
-        let index = self.entries.len() as u32;
         let tags = tags.without_priority();
-        self.lookup.insert(words(port, &tags, addr), index);
         let (mac, state, waiting) = (MacAddr::default(), State::Unknown, Queue::EMPTY);
-        self.entries.push(Neighbor { port, tags, addr, mac, state, waiting });
+        let entry = Neighbor { port, tags, addr, mac, state, waiting };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.entries[index as usize] = entry;
+                index
+            }
+            None if self.entries.len() == self.capacity => return None,
+            None => {
+                self.entries.push(entry);
+                self.entries.len() as u32 - 1
+            }
+        };
+        self.lookup.insert(words(port, &tags, addr), index);
         Some(NeighborIndex(index))
+    }
+
+    /// Forgets a neighbour that nobody needs, unless packets wait for it or it was set for good.
+    pub(crate) fn forget(&mut self, index: NeighborIndex) {
+        let entry = &mut self.entries[index.0 as usize];
+        if entry.state == State::Permanent || entry.waiting.len() > 0 {
+            return;
+        }
+        entry.state = State::Unknown;
+        let words = words(entry.port, &entry.tags, entry.addr);
+        if self.lookup.find(&words) == Some(index.0) {
+            self.lookup.remove(&words);
+            self.free.push(index.0);
+        }
+    }
+
+    /// The first neighbour from a place on that is not forgotten.
+    pub(crate) fn next_known(&self, from: u32) -> Option<NeighborIndex> {
+        let mut entries = self.entries.iter().enumerate().skip(from as usize);
+        entries.find_map(|(i, entry)| {
+            let known = self.lookup.find(&words(entry.port, &entry.tags, entry.addr));
+            (known == Some(i as u32)).then_some(NeighborIndex(i as u32))
+        })
     }
 
     /// Sets an address for good.
@@ -275,6 +308,19 @@ mod tests {
         }
         assert_eq!(all.pop_due(Instant::from_secs(90)), Some(Due::Silent(index)));
         assert_eq!(all.at(index).mac(), None);
+    }
+
+    #[test]
+    fn a_forgotten_neighbor_makes_room() {
+        let mut all = Neighbors::new(1, [1, 2]);
+        let index = all.find_or_add(PortId(0), &VlanTags::NONE, SERVER).unwrap();
+        let other = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 3));
+        assert_eq!(all.find_or_add(PortId(0), &VlanTags::NONE, other), None);
+        all.forget(index);
+        all.forget(index);
+        assert_eq!(all.next_known(0), None);
+        assert!(all.find_or_add(PortId(0), &VlanTags::NONE, other).is_some());
+        assert_eq!(all.find(PortId(0), &VlanTags::NONE, SERVER), None);
     }
 
     #[test]

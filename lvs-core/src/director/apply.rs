@@ -321,8 +321,9 @@ impl Director {
 
     /// Finds the way to every destination anew.
     fn resolve_hops(&mut self) {
-        let all: Vec<DestIndex> = self.dests.iter().map(|(index, _)| index).collect();
-        all.into_iter().for_each(|index| self.resolve_hop(index));
+        let listed = self.dests.iter().filter(|(_, d)| d.is_listed());
+        let listed: Vec<DestIndex> = listed.map(|(index, _)| index).collect();
+        listed.into_iter().for_each(|index| self.resolve_hop(index));
     }
 
     fn resolve_hop(&mut self, index: DestIndex) {
@@ -342,7 +343,12 @@ impl Director {
             return Hop::Local;
         }
         let Some((port, next)) = self.routes.towards(addr) else { return Hop::Unreachable };
-        match self.neighbors.find_or_add(port, &VlanTags::NONE, next) {
+        let mut found = self.neighbors.find_or_add(port, &VlanTags::NONE, next);
+        if found.is_none() {
+            self.reclaim_neighbors();
+            found = self.neighbors.find_or_add(port, &VlanTags::NONE, next);
+        }
+        match found {
             Some(neighbor) => Hop::Via { port, neighbor },
             None => Hop::Unreachable,
         }

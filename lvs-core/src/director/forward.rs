@@ -83,7 +83,11 @@ impl Director {
             return Some(untagged);
         }
         let addr = self.neighbors.at(untagged).addr;
-        self.neighbors.find_or_add(port, &headers.tags, addr)
+        let found = self.neighbors.find_or_add(port, &headers.tags, addr);
+        if found.is_none() {
+            self.want_room_for_neighbors();
+        }
+        found
     }
 
     /// Whether a packet that is too big may leave in pieces: IPv4 without DF, or with `pmtu_disc=0`.

@@ -116,6 +116,7 @@ pub struct Director {
     ident: u16,
     next_unlisted_check: Option<Instant>,
     next_probe: Option<Instant>,
+    next_reclaim: Option<Instant>,
 }
 
 /// What forwarding needs to know of a port.
@@ -183,6 +184,7 @@ impl Director {
             ident: (seed[0] >> 48) as u16,
             next_unlisted_check: None,
             next_probe: None,
+            next_reclaim: None,
             limits,
         })
     }

@@ -1,9 +1,9 @@
 //! The passing of time: ends of connections and templates, neighbours, regular looks.
 
 use super::Director;
-use crate::dest::UNLISTED_CHECK;
+use crate::dest::{Hop, UNLISTED_CHECK};
 use crate::ids::{ConnId, TemplateId};
-use crate::neighbor::Due;
+use crate::neighbor::{Due, NeighborIndex};
 use crate::time::{Duration, Instant};
 
 /// How long a template goes on when its time is up while it still controls connections, for good
@@ -38,7 +38,10 @@ impl Director {
         }
         let neighbors = Some(self.neighbors.next_due()).filter(|&at| at != Instant::MAX);
         let wheel = self.wheel.next_deadline().map(Instant::from_millis);
-        [neighbors, wheel, self.next_unlisted_check, self.next_probe].into_iter().flatten().min()
+        [neighbors, wheel, self.next_unlisted_check, self.next_probe, self.next_reclaim]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Moves the director's time on; it never goes backwards.
@@ -177,10 +180,46 @@ impl Director {
     fn handle_neighbors(&mut self) {
         while let Some(due) = self.neighbors.pop_due(self.now) {
             match due {
-                Due::Ask(neighbor) => self.ask(neighbor),
+                Due::Ask(neighbor) if self.is_needed(neighbor) => self.ask(neighbor),
+                Due::Ask(neighbor) => self.neighbors.forget(neighbor),
                 Due::Silent(neighbor) => self.give_up(neighbor),
             }
         }
+        if self.next_reclaim.is_some_and(|at| at <= self.now) {
+            self.next_reclaim = None;
+            self.reclaim_neighbors();
+        }
+    }
+
+    /// The table of neighbours is full: makes room within a second, however many packets ask for it.
+    pub(super) fn want_room_for_neighbors(&mut self) {
+        self.next_reclaim.get_or_insert(self.now + Duration::from_secs(1));
+    }
+
+    /// Forgets neighbours that no real server needs, and those of VLANs where nobody answers.
+    pub(super) fn reclaim_neighbors(&mut self) {
+        let mut from = 0;
+        while let Some(index) = self.neighbors.next_known(from) {
+            from = index.0 + 1;
+            let entry = self.neighbors.at(index);
+            let silent = entry.mac().is_none() && !entry.tags.is_empty();
+            if silent || !self.is_needed(index) {
+                self.neighbors.forget(index);
+            }
+        }
+    }
+
+    /// Whether a neighbour is the next hop of a real server in a service's list, in any VLAN.
+    fn is_needed(&self, neighbor: NeighborIndex) -> bool {
+        let entry = self.neighbors.at(neighbor);
+        self.dests.iter().any(|(_, d)| match d.hop {
+            Hop::Via { port, neighbor } => {
+                d.is_listed()
+                    && port == entry.port
+                    && self.neighbors.at(neighbor).addr == entry.addr
+            }
+            Hop::Local | Hop::Unreachable => false,
+        })
     }
 
     fn handle_unlisted(&mut self) {
