@@ -7,7 +7,7 @@ use lvs_core::command::{ApplyError, Command};
 use lvs_core::director::Director;
 use lvs_core::drop::PassReason;
 use lvs_core::ids::PortId;
-use lvs_core::io::{Frame, FrameIo, Readiness, Verdict, until};
+use lvs_core::io::{Frame, FrameIo, Verdict, until};
 use lvs_core::limits::{LimitError, Limits};
 use lvs_core::time::{Duration, Instant};
 use lvs_core::wire::ndp;
@@ -109,32 +109,33 @@ impl Runtime<'_> {
         Instant::from_nanos(u64::try_from(self.clock.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// Forwards until a signal asks to stop.
+    /// Forwards until a signal asks to stop. Signals and listings get their turn after every burst, so
+    /// that no load keeps them out.
     fn forward(&mut self, signals: &Signals) -> Result<(), RunError> {
-        loop {
-            let mut timeout = until(self.now(), self.director.next_deadline());
-            timeout = Some(timeout.map_or(WAIT_MAX, |t| t.min(WAIT_MAX)));
-            let readiness = self.io.wait(timeout)?;
-            if signals.stop() {
-                return Ok(());
-            }
+        let mut busy = false;
+        while !signals.stop() {
+            let now = self.now();
+            let timeout = if busy { Duration::ZERO } else { self.time_to_sleep(now) };
+            self.io.wait(Some(timeout))?;
             if signals.take_reload() {
                 self.reload();
             }
             if signals.take_list() {
-                let now = self.now();
                 self.printer.list(now, &mut self.director);
             }
-            if readiness == Readiness::Woken {
-                self.take_events();
-            }
-            while self.burst()? && !signals.stop() {}
+            self.take_events();
+            let more = self.burst()?;
             let now = self.now();
-            while self.printer.advance(now, &mut self.director) {
-                self.burst()?;
-            }
+            let listing = self.printer.advance(now, &mut self.director);
+            busy = more || listing;
             self.look_around(now);
         }
+        Ok(())
+    }
+
+    fn time_to_sleep(&self, now: Instant) -> Duration {
+        let until_due = until(now, self.director.next_deadline());
+        until_due.map_or(WAIT_MAX, |due| due.min(WAIT_MAX))
     }
 
     /// One burst in and out. Returns whether more frames are waiting.

@@ -65,14 +65,15 @@ impl Printer {
         self.send(text);
     }
 
-    /// Goes on with a listing of connections, if there is room for more. Returns whether it is under
-    /// way.
+    /// Goes on with a listing of connections, if there is one and room for more. Returns whether to come
+    /// back at once.
     pub(super) fn advance(&mut self, now: Instant, director: &mut Director) -> bool {
         if let Some(held) = self.held.take() {
             self.send(held);
         }
         if self.held.is_some() {
-            return true;
+            // A slow reader is no reason not to sleep.
+            return false;
         }
         let Some(mut cursor) = self.cursor.take() else { return false };
         let (mut entries, mut text) = (Vec::with_capacity(CHUNK), String::new());
@@ -82,7 +83,7 @@ impl Printer {
             self.cursor = Some(cursor);
         }
         self.send(text);
-        more || self.held.is_some()
+        more && self.held.is_none()
     }
 
     /// Prints the totals and waits until all is written.

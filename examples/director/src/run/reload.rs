@@ -5,7 +5,7 @@ use lvs_admin::rules::Rules;
 use lvs_core::command::MarkRule;
 use lvs_io_afpacket::interfaces;
 
-use super::takeover::{Takeover, marks_without_address};
+use super::takeover::{Takeover, local_servers, marks_without_address};
 use super::{RunError, Runtime, port_named};
 use crate::rules;
 
@@ -140,6 +140,14 @@ impl Runtime<'_> {
     fn warn_about(&self, rules: &Rules) {
         for warning in rules.warnings() {
             tracing::warn!("{warning}");
+        }
+        if self.guard.is_some() {
+            for server in local_servers(rules, &interfaces()) {
+                tracing::warn!(
+                    "real server {server} is this host itself, which the guard hides the service from: \
+                     its clients will get no answer; run it elsewhere, or start with --no-guard"
+                );
+            }
         }
         for mark in marks_without_address(rules, &self.args.vip) {
             tracing::warn!(

@@ -110,7 +110,14 @@ fn guard(rules: &Rules, names: &[String], extra: &[IpAddr], virtuals: &[Virtual]
     guard
 }
 
-/// The families of marks that no single address leads to and that `--vip` gives none for.
+/// The real servers that are this host itself.
+pub(super) fn local_servers(rules: &Rules, interfaces: &[Interface]) -> Vec<IpAddr> {
+    let servers = rules.services().iter().flat_map(|service| &service.destinations);
+    let addrs = servers.map(|destination| destination.addr.addr);
+    addrs.filter(|&addr| addr.is_loopback() || owner(interfaces, addr).is_some()).collect()
+}
+
+/// The marks that no single address leads to and that `--vip` gives none for.
 pub(super) fn marks_without_address(rules: &Rules, extra: &[IpAddr]) -> Vec<u32> {
     let named = |family| extra.iter().any(|addr| Family::of(*addr) == family);
     rules
