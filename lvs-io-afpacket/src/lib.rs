@@ -157,8 +157,9 @@ impl AfPacket {
         Builder::new()
     }
 
-    /// The next thing that an operator should hear about. `wait` returns
-    /// [`Readiness::Woken`] when there is a new one.
+    /// The next thing that an operator should hear about. Ask after each round: `wait` returns
+    /// [`Readiness::Woken`] for what happens while it sleeps, and `exchange` and `inject` may add
+    /// others.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.queue.pop_front()
     }
