@@ -11,6 +11,9 @@ use crate::workspace::{Workspace, succeed};
 const PACKAGE: &str = "lvs-benches";
 /// Benchmarks of our own code begin with this; the others in a group are peers and limits.
 const OURS: &str = "lvs";
+/// A benchmark of what every other line of its group and value pays and none is about: it is subtracted
+/// before ratios are taken.
+const OVERHEAD: &str = "refill";
 
 /// Runs the benchmarks whose name contains `filter`, unless `!run`, and prints the table.
 pub(crate) fn run(workspace: &Workspace, filter: Option<&str>, run: bool) -> Result<(), String> {
@@ -107,28 +110,39 @@ fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
     serde_json::from_str(&text).map_err(|e| format!("{} is not understood: {e}", path.display()))
 }
 
-/// The table: by group and value, ours first, with each peer's time as a multiple of ours.
+/// The table: by group and value, ours first; net of the group's overhead, each peer's time as a multiple
+/// of ours.
 fn table(mut lines: Vec<Line>) -> String {
-    let is_peer = |line: &Line| !line.name.starts_with(OURS);
+    let rank = |line: &Line| match &line.name {
+        name if name.starts_with(OVERHEAD) => 0,
+        name if name.starts_with(OURS) => 1,
+        _ => 2,
+    };
+    let number = |line: &Line| line.value.parse::<u64>().unwrap_or(0);
     lines.sort_by(|a, b| {
-        (&a.group, &a.value, is_peer(a), &a.name).cmp(&(&b.group, &b.value, is_peer(b), &b.name))
+        let key = |line: &Line| (number(line), line.value.clone(), rank(line), line.name.clone());
+        a.group.cmp(&b.group).then_with(|| key(a).cmp(&key(b)))
     });
     let mut text = String::new();
     let mut start = "";
     for line in &lines {
         if line.group != start {
             start = &line.group;
-            text += &format!("\n{start}: median ns (95 % interval), ratio to ours\n");
+            let heads = ["ns", "95 % interval", "net", "ratio"];
+            let [ns, interval, net, ratio] = heads;
+            text += &format!("\n{start:46} {ns:>8} {interval:>18} {net:>8} {ratio:>6}\n");
         }
-        let same = |ours: &&Line| ours.group == line.group && ours.value == line.value;
-        let ours = lines.iter().filter(same).find(|ours| !is_peer(ours));
+        let peers = lines.iter().filter(|l| l.group == line.group && l.value == line.value);
+        let overhead = peers.clone().find(|l| rank(l) == 0).map_or(0.0, |l| l.median);
+        let ours = peers.clone().find(|l| rank(l) == 1).filter(|_| rank(line) > 0);
+        let net = line.median - overhead;
         let ratio = match ours {
-            Some(ours) => format!("{:6.2}", line.median / ours.median),
-            None => format!("{:>6}", "-"),
+            Some(ours) => format!("{:.2}", net / (ours.median - overhead)),
+            None => "-".to_owned(),
         };
         let name = format!("{} {}", line.name, line.value);
         let interval = format!("({:.1}-{:.1})", line.low, line.high);
-        text += &format!("  {name:44} {:9.1} {interval:>18} {ratio}\n", line.median);
+        text += &format!("  {name:44} {:8.1} {interval:>18} {net:8.1} {ratio:>6}\n", line.median);
     }
     text
 }
@@ -143,6 +157,10 @@ mod tests {
         Line { full_id: String::new(), group, name: name.to_owned(), value, median, low, high }
     }
 
+    fn last_words(text: &str) -> Vec<&str> {
+        text.lines().skip(2).map(|line| line.rsplit(' ').next().unwrap()).collect()
+    }
+
     #[test]
     fn each_peer_is_shown_as_a_multiple_of_ours_for_the_same_value() {
         let text = table(vec![
@@ -151,9 +169,17 @@ mod tests {
             line("lvs", "udp", 2.0),
             line("smoltcp", "udp", 3.0),
         ]);
-        let ratios: Vec<&str> =
-            text.lines().skip(2).map(|l| l.rsplit(' ').next().unwrap()).collect();
-        assert_eq!(ratios, ["1.00", "2.00", "1.00", "1.50"], "{text}");
+        assert_eq!(last_words(&text), ["1.00", "2.00", "1.00", "1.50"], "{text}");
         assert!(text.lines().nth(2).unwrap().starts_with("  lvs tcp"), "{text}");
+    }
+
+    #[test]
+    fn what_every_line_pays_is_subtracted_before_they_are_compared() {
+        let text = table(vec![
+            line("limit", "1000", 14.0),
+            line("lvs burst", "1000", 18.0),
+            line("refill", "1000", 10.0),
+        ]);
+        assert_eq!(last_words(&text), ["-", "1.00", "0.50"], "{text}");
     }
 }
