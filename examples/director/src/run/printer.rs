@@ -24,8 +24,8 @@ const CHUNK: usize = 256;
 pub(super) struct Printer {
     pieces: Sender<String>,
     thread: JoinHandle<()>,
-    /// A listing of connections under way.
-    cursor: Option<Cursor>,
+    /// A listing of connections under way, and how many of them it holds so far.
+    cursor: Option<(Cursor, usize)>,
     /// A piece that found no room yet.
     held: Option<String>,
 }
@@ -61,7 +61,7 @@ impl Printer {
         write_stats(&mut text, director.stats());
         text.push('\n');
         infallible(connections().connections_title(&mut text));
-        self.cursor = Some(Cursor::default());
+        self.cursor = Some((Cursor::default(), 0));
         self.send(text);
     }
 
@@ -75,12 +75,16 @@ impl Printer {
             // A slow reader is no reason not to sleep.
             return false;
         }
-        let Some(mut cursor) = self.cursor.take() else { return false };
+        let Some((mut cursor, listed)) = self.cursor.take() else { return false };
         let (mut entries, mut text) = (Vec::with_capacity(CHUNK), String::new());
         let more = director.connections(now, &mut cursor, CHUNK, &mut entries);
         infallible(connections().connections(&mut text, &entries));
+        let listed = listed + entries.len();
         if more {
-            self.cursor = Some(cursor);
+            self.cursor = Some((cursor, listed));
+        } else {
+            // Whoever reads along, a person or a script, sees that this was all.
+            infallible(writeln!(text, "Connections and templates listed: {listed}"));
         }
         self.send(text);
         more && self.held.is_none()

@@ -3,9 +3,10 @@
 use lvs_admin::diff::{Running, diff};
 use lvs_admin::rules::Rules;
 use lvs_core::command::MarkRule;
+use lvs_guard::{GuardRule, GuardSpec};
 use lvs_io_afpacket::interfaces;
 
-use super::takeover::{Takeover, local_servers, marks_without_address};
+use super::takeover::{Takeover, Virtual, local_servers, marks_without_address};
 use super::{RunError, Runtime, port_named};
 use crate::rules;
 
@@ -14,7 +15,8 @@ impl Runtime<'_> {
     pub(super) fn reload(&mut self) {
         match self.try_reload() {
             Ok(changes) => {
-                tracing::info!("{} applied: {changes} changes", self.args.rules.display());
+                let plural = if changes == 1 { "" } else { "s" };
+                tracing::info!("{} applied: {changes} change{plural}", self.args.rules.display());
             }
             Err(error) => tracing::error!("{error}; going on with the old rules"),
         }
@@ -26,7 +28,9 @@ impl Runtime<'_> {
         let mut plan = Takeover::plan(&rules, &interfaces(), &self.args.interface, &self.args.vip);
         self.keep_to_the_host(&mut plan);
         if plan != self.takeover {
+            let before = self.takeover.virtuals.clone();
             self.take_over(plan)?;
+            self.say_what_changed_hands(&before);
         }
         let changes = self.apply_rules(&rules, mark_rules)?;
         self.warn_about(&rules);
@@ -95,26 +99,12 @@ impl Runtime<'_> {
             };
             tracing::info!("{name}: MAC {}, MTU {}, {addresses}", port.mac, port.mtu);
         }
-        for virt in &self.takeover.virtuals {
-            match &virt.on_host {
-                Some(name) => {
-                    tracing::info!(
-                        "{}: on this host ({name}), which answers ARP for it",
-                        virt.addr
-                    );
-                }
-                None => tracing::info!(
-                    "{}: on no interface of this host; the director answers ARP for it and \
-                     announces it",
-                    virt.addr
-                ),
-            }
-        }
+        self.takeover.virtuals.iter().for_each(say_who_answers);
         match &self.guard {
             Some(guard) => tracing::info!(
-                "guard: nftables table {} hides {} services and addresses from the host",
+                "guard: nftables table {} hides from this host {}",
                 guard.table(),
-                self.takeover.guard.rules.len()
+                hidden(&self.takeover.guard)
             ),
             None => tracing::warn!(
                 "no guard: the host's own stack sees the same packets and may answer or forward them"
@@ -129,12 +119,26 @@ impl Runtime<'_> {
         );
         let servers: usize = rules.services().iter().map(|s| s.destinations.len()).sum();
         tracing::info!(
-            "{}: {} services, {servers} real servers, {} mark rules",
+            "{}: services: {}, real servers: {servers}, mark rules: {}",
             self.args.rules.display(),
             rules.services().len(),
             self.mark_rules.len()
         );
         self.warn_about(rules);
+        tracing::info!(
+            "forwarding on {}; SIGHUP applies the rules file anew, SIGUSR1 prints listings, SIGTERM stops",
+            self.args.interface.join(" and ")
+        );
+    }
+
+    /// Which virtual addresses are new, and which are served no longer.
+    fn say_what_changed_hands(&self, before: &[Virtual]) {
+        let has = |list: &[Virtual], addr| list.iter().any(|virt| virt.addr == addr);
+        let now = &self.takeover.virtuals;
+        now.iter().filter(|virt| !has(before, virt.addr)).for_each(say_who_answers);
+        for gone in before.iter().filter(|virt| !has(now, virt.addr)) {
+            tracing::info!("{}: given up, no service is left on it", gone.addr);
+        }
     }
 
     fn warn_about(&self, rules: &Rules) {
@@ -156,4 +160,34 @@ impl Runtime<'_> {
             );
         }
     }
+}
+
+/// Who answers ARP for a virtual address.
+fn say_who_answers(virt: &Virtual) {
+    let who = match &virt.on_host {
+        Some(name) => format!("on this host ({name}), which answers ARP for it"),
+        None if virt.answer => "on no interface of this host; the director answers ARP for it and \
+                                announces it"
+            .to_owned(),
+        None => "on no interface of this host, and nobody here answers ARP for it".to_owned(),
+    };
+    tracing::info!("{}: {who}", virt.addr);
+}
+
+/// What a guard hides, in words; only the first few of many.
+fn hidden(guard: &GuardSpec) -> String {
+    const SHOWN: usize = 8;
+    let word = |rule: &GuardRule| match *rule {
+        GuardRule::Service { protocol, addr, port } => {
+            format!("{protocol} {}", std::net::SocketAddr::new(addr, port.0))
+        }
+        GuardRule::WholeAddress { addr, .. } => format!("everything to {addr}"),
+    };
+    let mut words: Vec<String> = guard.rules.iter().take(SHOWN).map(word).collect();
+    match guard.rules.len() {
+        0 => words.push("nothing".to_owned()),
+        all if all > SHOWN => words.push(format!("and {} more", all - SHOWN)),
+        _ => {}
+    }
+    words.join(", ")
 }
