@@ -1,0 +1,16 @@
+//! The director as an operator runs it: the binary on a host of its own, between real clients and real
+//! servers, over veth pairs with default offloads. The director's host has `ip_forward=1`.
+//!
+//! `cargo test -p lvs-director` as root runs them; without root they fail and say so. `cargo xtask ci`
+//! installs the programs that they need.
+//!
+//! No test believes in time: each waits for what it wants to see, however slow the machine is. That
+//! something does *not* come is seen by what would have to come behind it.
+
+mod balance;
+mod bulk;
+mod director;
+mod host;
+mod persistence;
+mod reload;
+mod wire;
