@@ -15,10 +15,16 @@ impl Protocol {
     pub const IP: Protocol = Protocol(0);
     /// ICMP for IPv4.
     pub const ICMP: Protocol = Protocol(1);
+    /// IPv4 in IP (RFC 2003).
+    pub const IPIP: Protocol = Protocol(4);
     /// TCP.
     pub const TCP: Protocol = Protocol(6);
     /// UDP.
     pub const UDP: Protocol = Protocol(17);
+    /// IPv6 in IP (RFC 2473, RFC 4213).
+    pub const IPV6: Protocol = Protocol(41);
+    /// Generic routing encapsulation (RFC 2784).
+    pub const GRE: Protocol = Protocol(47);
     /// ICMPv6.
     pub const ICMPV6: Protocol = Protocol(58);
     /// SCTP.

@@ -52,6 +52,7 @@ pub mod director;
 pub mod drop;
 pub mod explain;
 pub mod flow;
+pub mod forward;
 mod fwmark;
 pub mod ids;
 pub mod io;

@@ -21,6 +21,7 @@ const MODULES: &[(&str, Allowed)] = &[
     ("drop", Allowed::Only(&[])),
     ("explain", Allowed::Only(&["command", "dest", "drop", "flow", "ids", "state", "time"])),
     ("flow", Allowed::Only(&["addr", "ids"])),
+    ("forward", Allowed::Only(&["addr", "command", "flow", "wire"])),
     ("fwmark", Allowed::Only(&["command", "flow", "ids"])),
     ("ids", Allowed::Only(&[])),
     ("io::conformance", Allowed::Only(&["addr", "drop", "ids", "io", "time"])),
