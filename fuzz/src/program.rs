@@ -247,6 +247,7 @@ impl Operation {
                 expire_quiescent_template: bits & 8 != 0,
                 sloppy_tcp: bits & 16 != 0,
                 pmtu_disc: bits & 32 != 0,
+                schedule_icmp: bits & 64 != 0,
             }),
             Operation::Pacing(enabled) => {
                 Command::SetIcmpPacing(IcmpPacing { enabled: *enabled, ..IcmpPacing::default() })

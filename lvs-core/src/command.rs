@@ -278,6 +278,8 @@ pub struct Tunables {
     pub sloppy_tcp: bool,
     /// Send ICMP "too big" and copy DF into tunnels (rule F4).
     pub pmtu_disc: bool,
+    /// Open a connection also for an ICMP error that quotes an answer of the service (rule I5).
+    pub schedule_icmp: bool,
 }
 
 impl Default for Tunables {
@@ -289,6 +291,7 @@ impl Default for Tunables {
             expire_quiescent_template: false,
             sloppy_tcp: false,
             pmtu_disc: true,
+            schedule_icmp: false,
         }
     }
 }

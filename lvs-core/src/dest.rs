@@ -35,6 +35,23 @@ pub enum Hop {
     },
 }
 
+/// The least MTU that a report of an IPv4 path is believed (`min_pmtu`, 552 bytes).
+const PATH_MTU_MIN_V4: u32 = 552;
+/// The same for IPv6 (RFC 8201 §4).
+const PATH_MTU_MIN_V6: u32 = 1280;
+/// How long a reported path MTU is believed (`mtu_expires`, 10 minutes).
+const PATH_MTU_LIFE: Duration = Duration::from_secs(600);
+
+/// The MTU of the path to a real server, as routers on it reported (rule F5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PathMtu {
+    mtu: u32,
+    until: Instant,
+    /// Whether a packet has been sent since the first report. The kernel's cached route knows the new
+    /// MTU only from then on, and errors to clients speak of the route's.
+    used: bool,
+}
+
 /// One real server of one virtual service.
 #[derive(Clone, Debug)]
 pub struct Destination {
@@ -42,6 +59,8 @@ pub struct Destination {
     pub(crate) service_key: ServiceKey,
     pub(crate) service: Option<ServiceIndex>,
     pub(crate) hop: Hop,
+    /// What is known of the path beyond the first link; only tunnels look at it.
+    pub(crate) path: Option<PathMtu>,
     pub(crate) active: u32,
     pub(crate) inactive: u32,
     pub(crate) persistent: u32,
@@ -63,6 +82,7 @@ impl Destination {
             service_key,
             service: Some(service),
             hop: Hop::Unreachable,
+            path: None,
             active: 0,
             inactive: 0,
             persistent: 0,
@@ -111,6 +131,39 @@ impl Destination {
     /// Whether a scheduler may choose it at all: neither quiesced nor full.
     pub fn is_eligible(&self) -> bool {
         self.spec.weight > 0 && !self.overloaded
+    }
+
+    /// The MTU for the next packet of a tunnel to here.
+    #[inline]
+    pub(crate) fn path_mtu(&mut self, link: u32, now: Instant) -> u32 {
+        match &mut self.path {
+            None => link,
+            Some(path) if path.until <= now => {
+                self.path = None;
+                link
+            }
+            Some(path) => {
+                path.used = true;
+                path.mtu.min(link)
+            }
+        }
+    }
+
+    /// Notes what a router on the way here reported, and returns the MTU that a client is told of: the
+    /// one that packets have seen so far (rule F5). A report never raises the MTU.
+    pub(crate) fn note_path_mtu(&mut self, mtu: u32, link: u32, now: Instant) -> u32 {
+        let least = if self.spec.addr.addr.is_ipv4() { PATH_MTU_MIN_V4 } else { PATH_MTU_MIN_V6 };
+        let known = self.path.filter(|path| path.until > now);
+        let before = known.map_or(link, |path| path.mtu.min(link));
+        let mtu = mtu.max(least);
+        if mtu < before {
+            let used = known.is_some_and(|path| path.used);
+            self.path = Some(PathMtu { mtu, until: now + PATH_MTU_LIFE, used });
+        }
+        match self.path {
+            Some(path) if path.used => path.mtu.min(link),
+            _ => link,
+        }
     }
 
     /// Whether it stands in a service's list.

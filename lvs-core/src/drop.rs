@@ -88,6 +88,8 @@ reasons! {
         SctpTruncated = "sctp-truncated",
         /// Shorter than an ICMP or ICMPv6 header.
         IcmpTruncated = "icmp-truncated",
+        /// A wrong checksum of an ICMP error about a connection.
+        IcmpChecksum = "icmp-checksum",
         /// An ICMPv6 neighbour message that is cut off or breaks RFC 4861 §7.1.
         NdpMalformed = "ndp-malformed",
 
@@ -105,6 +107,12 @@ reasons! {
         TtlExceeded = "ttl-exceeded",
         /// Larger than the link's MTU and not to be fragmented (rule F8).
         TooBig = "too-big",
+        /// A super-frame to a real server behind a tunnel: outer headers go around packets, not around
+        /// what is still to be cut. Switch receive offloads (GRO, LRO) off.
+        TunnelSuperFrame = "tunnel-super-frame",
+        /// An ICMP error about a tunnelled packet whose sender need not be told: it may be fragmented
+        /// (rule F5). The path's MTU was noted.
+        TunnelErrorNoted = "tunnel-error-noted",
         /// No route leads to the real server (rule F11).
         NoRoute = "no-route",
         /// The forwarding method is not available on this path.

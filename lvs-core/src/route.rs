@@ -57,6 +57,11 @@ impl Routes {
         Some((port?, via.unwrap_or(addr)))
     }
 
+    /// Whether an address is one of the ports' own.
+    pub(crate) fn is_own(&self, addr: IpAddr) -> bool {
+        self.ports.iter().flat_map(|port| &port.addresses).any(|prefix| prefix.addr() == addr)
+    }
+
     /// The director's own address on a port for talking to `peer`: one in the peer's subnet, else the
     /// first of the family.
     pub(crate) fn own_address(&self, port: PortId, peer: IpAddr) -> Option<IpAddr> {

@@ -24,6 +24,14 @@ struct Meta {
     len: u32,
     port: PortId,
     offload: Offload,
+    cut: Option<Cut>,
+}
+
+/// How a packet of our own is cut: at what size and, IPv6, with what identification.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Cut {
+    pub(crate) mtu: u32,
+    pub(crate) ident: u32,
 }
 
 /// The store.
@@ -87,6 +95,7 @@ impl Store {
                 len: 0,
                 port: PortId(0),
                 offload: Offload::default(),
+                cut: None,
             })
             .collect();
         let bytes = vec![0; chunks * CHUNK].into_boxed_slice();
@@ -114,6 +123,7 @@ impl Store {
         self.free_chunks -= needed;
         let meta = &mut self.meta[first as usize];
         (meta.len, meta.port, meta.offload) = (bytes.len() as u32, frame.port(), frame.offload);
+        meta.cut = None;
         Some(Parcel(first))
     }
 
@@ -124,6 +134,15 @@ impl Store {
     /// The port the packet came in by.
     pub(crate) fn port(&self, parcel: Parcel) -> PortId {
         self.meta[parcel.0 as usize].port
+    }
+
+    /// How the packet is to be cut, where that is not the link's MTU alone.
+    pub(crate) fn cut(&self, parcel: Parcel) -> Option<Cut> {
+        self.meta[parcel.0 as usize].cut
+    }
+
+    pub(crate) fn set_cut(&mut self, parcel: Parcel, cut: Option<Cut>) {
+        self.meta[parcel.0 as usize].cut = cut;
     }
 
     pub(crate) fn offload(&self, parcel: Parcel) -> Offload {

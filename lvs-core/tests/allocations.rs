@@ -8,7 +8,10 @@ use std::net::IpAddr;
 
 use etherparse::PacketBuilder;
 use lvs_core::addr::{Granularity, MacAddr, Prefix};
-use lvs_core::command::{Command, DestinationSpec, Persistence, PortSpec, ServiceKey, ServiceSpec};
+use lvs_core::command::{
+    Command, DestinationSpec, ForwardingMethod, Persistence, PortSpec, ServiceKey, ServiceSpec,
+    Tunnel,
+};
 use lvs_core::director::Director;
 use lvs_core::flow::{Endpoint, Protocol};
 use lvs_core::ids::PortId;
@@ -77,7 +80,10 @@ fn director(schedulers: &[&str]) -> (Director, Vec<u16>) {
                     if *server != SILENT {
                         apply(Command::SetNeighbor { port: PortId(0), addr, mac });
                     }
-                    let spec = DestinationSpec::new(Endpoint::new(addr, port));
+                    let mut spec = DestinationSpec::new(Endpoint::new(addr, port));
+                    if host == 1 {
+                        spec.method = ForwardingMethod::Tunnel(Tunnel::IpIp);
+                    }
                     apply(Command::AddDestination(key, spec));
                 }
                 ports.push(port);

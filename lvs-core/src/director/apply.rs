@@ -395,8 +395,5 @@ fn check_destination(key: &ServiceKey, spec: &mut DestinationSpec) -> Result<(),
 /// Refuses a forwarding method that is not built; after the refusals that the kernel has, so that those
 /// are the kernel's.
 fn check_method(method: ForwardingMethod) -> Result<(), ApplyError> {
-    match method {
-        ForwardingMethod::DirectRoute => Ok(()),
-        _ => Err(ApplyError::MethodUnavailable(method)),
-    }
+    super::forward::Method::of(method).map(|_| ()).ok_or(ApplyError::MethodUnavailable(method))
 }

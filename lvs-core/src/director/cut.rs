@@ -5,8 +5,8 @@ use crate::drop::DropReason;
 use crate::io::{Checksum, Frame, Verdict};
 use crate::neighbor::NeighborIndex;
 use crate::parse::Headers;
-use crate::store::{Parcel, Store};
-use crate::wire::{checksum, ethernet, ipv4};
+use crate::store::{Cut, Parcel, Store};
+use crate::wire::{checksum, ethernet, ipv4, ipv6};
 
 /// Bytes that hold any link and IPv4 header.
 const HEAD: usize = ethernet::HEADER_LEN + 8 + ipv4::HEADER_LEN_MAX;
@@ -15,26 +15,30 @@ const HEAD: usize = ethernet::HEADER_LEN + 8 + ipv4::HEADER_LEN_MAX;
 const NOOP: u8 = 1;
 
 impl Director {
-    /// Keeps a packet that leaves in pieces.
+    /// Keeps a packet that leaves in pieces; its checksum must be finished.
     pub(super) fn cut_later(
         &mut self,
         frame: &mut Frame<'_>,
-        headers: &Headers,
         neighbor: NeighborIndex,
+        cut: Option<Cut>,
     ) -> Verdict {
-        finish_checksum(frame, headers);
         if self.neighbors.at(neighbor).mac().is_none() {
-            return self.wait_for_neighbor(frame, neighbor);
+            return self.wait_for_neighbor(frame, neighbor, cut);
         }
-        match self.store.put(frame) {
-            Some(parcel) if self.send_stored(parcel, neighbor) => Verdict::Absorb,
-            _ => Verdict::Drop(DropReason::StoreFull),
+        let Some(parcel) = self.store.put(frame) else {
+            return Verdict::Drop(DropReason::StoreFull);
+        };
+        self.store.set_cut(parcel, cut);
+        if self.send_stored(parcel, neighbor) {
+            Verdict::Absorb
+        } else {
+            Verdict::Drop(DropReason::StoreFull)
         }
     }
 }
 
 /// Finishes a checksum that was left to the hardware, which cannot sum over several frames.
-fn finish_checksum(frame: &mut Frame<'_>, headers: &Headers) {
+pub(super) fn finish_checksum(frame: &mut Frame<'_>, headers: &Headers) {
     let Checksum::Partial { start, offset } = frame.offload.checksum else { return };
     let (start, at) = (usize::from(start), usize::from(start) + usize::from(offset));
     let end = headers.end().min(frame.len());
@@ -66,6 +70,9 @@ pub(super) fn piece(
         return Err(DropReason::VlanTruncated);
     };
     let ip = &head[l3..];
+    if ip[0] >> 4 == 6 {
+        return piece_v6(store, parcel, mtu, offset, &head[..l3 + ipv6::HEADER_LEN], frame);
+    }
     let header_len = usize::from(ip[0] & 0xf) * 4;
     let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
     let field = u16::from_be_bytes([ip[6], ip[7]]);
@@ -94,6 +101,43 @@ pub(super) fn piece(
     header[10..12].fill(0);
     let sum = checksum::of(header);
     header[10..12].copy_from_slice(&sum.to_be_bytes());
+    Ok(if last { None } else { Some(offset + len) })
+}
+
+/// The same for an IPv6 packet of our own, which has no extension headers (RFC 8200 §4.5). `head` is its
+/// link and IPv6 header.
+fn piece_v6(
+    store: &Store,
+    parcel: Parcel,
+    mtu: u32,
+    offset: usize,
+    head: &[u8],
+    frame: &mut Frame<'_>,
+) -> Result<Option<usize>, DropReason> {
+    let l3 = head.len() - ipv6::HEADER_LEN;
+    let ip = &head[l3..];
+    let payload = usize::from(u16::from_be_bytes([ip[4], ip[5]]));
+    let in_front = ipv6::HEADER_LEN + ipv6::FRAGMENT_HEADER_LEN;
+    let most = (mtu as usize).saturating_sub(in_front) & !7;
+    let (Some(cut), true) = (store.cut(parcel), most > 0 && offset < payload) else {
+        return Err(DropReason::TooBig);
+    };
+    let len = most.min(payload - offset);
+    let last = offset + len == payload;
+    let at = head.len() + ipv6::FRAGMENT_HEADER_LEN;
+    if !frame.set_len(at + len) {
+        return Err(DropReason::SlotTooSmall);
+    }
+    let bytes = frame.bytes_mut();
+    bytes[..head.len()].copy_from_slice(head);
+    store.read(parcel, head.len() + offset, &mut bytes[at..]);
+    let payload_len = (ipv6::FRAGMENT_HEADER_LEN + len) as u16;
+    bytes[l3 + ipv6::field::PAYLOAD_LEN..][..2].copy_from_slice(&payload_len.to_be_bytes());
+    let next = core::mem::replace(&mut bytes[l3 + ipv6::field::NEXT_HEADER], ipv6::next::FRAGMENT);
+    let place = offset as u16 | u16::from(!last);
+    bytes[head.len()..][..2].copy_from_slice(&[next, 0]);
+    bytes[head.len() + 2..][..2].copy_from_slice(&place.to_be_bytes());
+    bytes[head.len() + 4..][..4].copy_from_slice(&cut.ident.to_be_bytes());
     Ok(if last { None } else { Some(offset + len) })
 }
 

@@ -4,3 +4,7 @@
 pub(super) const INACTIVE: u8 = 1;
 /// No packet of the real server has been seen: only the client's half moves the state.
 pub(super) const NO_OUTPUT: u8 = 2;
+/// The forwarding method that the connection was made with, in two bits (rule L5).
+pub(super) const METHOD: u8 = 0b1100;
+/// [`METHOD`]: inside a tunnel. 0 is direct routing.
+pub(super) const TUNNEL: u8 = 0b0100;

@@ -1,5 +1,6 @@
 //! A packet to a local address: its connection, or the opening of one; then its state.
 
+use super::forward::{Method, Way};
 use super::open::Bound;
 use super::{Director, flags, timers};
 use crate::drop::{DropReason, PassReason};
@@ -37,7 +38,7 @@ impl Director {
         x: &mut X,
     ) -> Verdict {
         match self.bind(frame, seen, x) {
-            Ok(destination) => self.forward(frame, seen, destination, x),
+            Ok(way) => self.forward(frame, seen, &way, x),
             Err(verdict) => verdict,
         }
     }
@@ -49,16 +50,19 @@ impl Director {
         frame: &mut Frame<'_>,
         seen: &Seen<'_>,
         x: &mut X,
-    ) -> Result<DestIndex, Verdict> {
+    ) -> Result<Way, Verdict> {
         let headers = seen.headers;
         if !self.looks_at(headers.family) {
+            if let L4::Icmp { kind, .. } = headers.l4_header {
+                self.overhear_error(frame, headers, kind);
+            }
             return Err(Verdict::Pass(PassReason::NoServices));
         }
         let flags = match headers.l4_header {
             _ if headers.fragment.is_some() => return Err(Verdict::Drop(DropReason::Fragment)),
             L4::Tcp { flags, .. } => flags,
             L4::Udp => TcpFlags(0),
-            L4::Icmp { .. } => return Err(Verdict::Pass(PassReason::Icmp)),
+            L4::Icmp { kind, .. } => return self.bind_error(frame, seen, kind, x),
             _ => return Err(Verdict::Pass(PassReason::OtherProtocol)),
         };
         x.event(seen.n, || Event::Flow(headers.flow));
@@ -66,9 +70,9 @@ impl Director {
             Existing::Found(id) => (id, false),
             Existing::Missing(ended) => match self.open(frame, seen, flags, ended, x) {
                 Ok(Bound::Connection(id)) => (id, true),
-                Ok(Bound::OnePacket(destination)) => {
-                    self.count_in(destination, headers.ip_len);
-                    return Ok(destination);
+                Ok(Bound::OnePacket(way)) => {
+                    self.count_in(way.destination, headers.ip_len);
+                    return Ok(way);
                 }
                 Err(verdict) => {
                     if let Some(id) = ended {
@@ -80,6 +84,7 @@ impl Director {
         };
         let destination = self.conns.dest(id);
         self.count_in(destination, headers.ip_len);
+        let way = self.way_of(id);
         let direction = if self.conns.hot(id).flags() & flags::NO_OUTPUT != 0 {
             Direction::InputOnly
         } else {
@@ -87,7 +92,18 @@ impl Director {
         };
         self.conns.record_packet(id, self.tick(), headers.ip_len);
         self.step(seen.n, id, direction, flags, fresh, x);
-        Ok(destination)
+        Ok(way)
+    }
+
+    /// Where a connection's packets go, by the method that it was made with (rule L5).
+    #[inline]
+    pub(super) fn way_of(&self, id: ConnId) -> Way {
+        let record = self.conns.hot(id);
+        let method = match record.flags() & flags::METHOD {
+            flags::TUNNEL => Method::Tunnel,
+            _ => Method::Direct,
+        };
+        Way { destination: record.dest(), method, connected: true }
     }
 
     /// The connection of a packet, unless the rules of reuse or a deleted server say otherwise.
@@ -246,7 +262,7 @@ impl Director {
         self.wheel.file(timers::connection_timer(id), self.now.as_millis() + 1);
     }
 
-    fn count_in(&mut self, destination: DestIndex, bytes: u32) {
+    pub(super) fn count_in(&mut self, destination: DestIndex, bytes: u32) {
         let bytes = u64::from(bytes);
         let destination = self.dests.at_mut(destination);
         let Some(service) = destination.service else { return };
@@ -255,7 +271,7 @@ impl Director {
         self.stats.total.count_in(bytes);
     }
 
-    fn count_out(&mut self, destination: DestIndex, bytes: u32) {
+    pub(super) fn count_out(&mut self, destination: DestIndex, bytes: u32) {
         let bytes = u64::from(bytes);
         let destination = self.dests.at_mut(destination);
         let Some(service) = destination.service else { return };

@@ -4,10 +4,10 @@
 //!  burst ─▶ classify   bytes ─▶ Headers; ours? inbound or reply          (burst.rs)
 //!        ─▶ hash       key ─▶ bucket ─▶ record, asked for ahead          (burst.rs)
 //!        ─▶ inbound    connection, else service ─▶ template or scheduler (inbound.rs, open.rs)
-//!        ─▶ forward    TTL, MTU, next hop, MAC addresses                 (forward.rs)
+//!        ─▶ forward    TTL, MTU, next hop, MAC addresses                 (forward/)
 //! ```
 //!
-//! ARP and neighbour discovery are in `link.rs`, frames of our own in `outgoing.rs`, the passing of time
+//! ICMP errors are in `icmp.rs`, ARP and neighbour discovery in `link.rs`, frames of our own in `outgoing.rs`, the passing of time
 //! in `timers.rs`, commands in `apply.rs`, listings in `list.rs`.
 
 use alloc::boxed::Box;
@@ -38,6 +38,7 @@ mod burst;
 mod cut;
 mod flags;
 mod forward;
+mod icmp;
 mod inbound;
 mod lifetimes;
 mod link;

@@ -1,5 +1,6 @@
 //! Opening a connection: mark, service, template or scheduler, table.
 
+use super::forward::{Method, Way};
 use super::inbound::Seen;
 use super::{Director, flags, lifetimes, timers};
 use crate::command::{ForwardingMethod, Persistence, ServiceKey};
@@ -19,7 +20,7 @@ pub(super) enum Bound {
     /// A connection.
     Connection(ConnId),
     /// A destination for this packet alone (`-o`, rule S15).
-    OnePacket(DestIndex),
+    OnePacket(Way),
 }
 
 impl Director {
@@ -74,7 +75,8 @@ impl Director {
             // It begins and ends here: a full server is noticed, no count stays.
             self.dests.at_mut(destination).connection_begins();
             self.dests.at_mut(destination).connection_ends(false);
-            return Ok(Bound::OnePacket(destination));
+            let method = self.method_of(destination)?;
+            return Ok(Bound::OnePacket(Way { destination, method, connected: false }));
         }
         self.insert(seen, ended, destination, template, mark).map(Bound::Connection)
     }
@@ -194,6 +196,10 @@ impl Director {
         template: Option<TemplateId>,
         mark: FwMark,
     ) -> Result<ConnId, Verdict> {
+        let method = match self.method_of(destination)? {
+            Method::Direct => 0,
+            Method::Tunnel => flags::TUNNEL,
+        };
         if let Some(old) = ended {
             self.end_connection(old);
         }
@@ -207,7 +213,7 @@ impl Director {
         record.set_dest(destination);
         record.set_last_seen(tick);
         record.set_timeout_index(self.lifetimes.new);
-        record.set_flags(flags::INACTIVE | no_output);
+        record.set_flags(flags::INACTIVE | no_output | method);
         self.conns.set_cold(id, Cold { template, mark, created: tick, flags: 0 });
         self.dests.at_mut(destination).connection_begins();
         if let Some(template) = template {
@@ -217,6 +223,12 @@ impl Director {
         }
         debug_assert!(!self.wheel.is_filed(timers::connection_timer(id)));
         Ok(id)
+    }
+
+    /// How new connections reach a destination; `apply` lets none in whose method is not available.
+    fn method_of(&self, destination: DestIndex) -> Result<Method, Verdict> {
+        let method = Method::of(self.dests.at(destination).method());
+        method.ok_or(Verdict::Drop(DropReason::MethodUnavailable))
     }
 
     fn count_opened(&mut self, service: ServiceIndex, destination: DestIndex) {

@@ -9,6 +9,7 @@ use super::cut;
 use super::forward::{ethertype, turn_into_error};
 use crate::addr::{Family, MacAddr};
 use crate::drop::DropReason;
+use crate::forward::tunnel;
 use crate::ids::PortId;
 use crate::io::{Frame, Offload, Verdict};
 use crate::neighbor::NeighborIndex;
@@ -102,7 +103,7 @@ impl Director {
     #[must_use]
     pub(super) fn send_stored(&mut self, parcel: Parcel, neighbor: NeighborIndex) -> bool {
         let port = self.neighbors.at(neighbor).port;
-        let mtu = self.link(port).map_or(u32::MAX, |link| link.mtu) as usize;
+        let mtu = self.piece_mtu(parcel, port) as usize;
         let whole = self.store.offload(parcel).segments.is_some()
             || self.store.len(parcel) <= mtu + ethernet::HEADER_LEN
             || !self.is_longer_than(parcel, mtu);
@@ -263,7 +264,7 @@ impl Director {
         neighbor: NeighborIndex,
         offset: usize,
     ) -> Result<PortId, DropReason> {
-        let mtu = self.link(self.neighbors.at(neighbor).port).map_or(0, |link| link.mtu);
+        let mtu = self.piece_mtu(parcel, self.neighbors.at(neighbor).port);
         let next = cut::piece(&self.store, parcel, mtu, offset, frame);
         let made = match next {
             Ok(_) => self.address(frame, parcel, neighbor),
@@ -306,6 +307,7 @@ impl Director {
         port: PortId,
     ) -> Result<PortId, DropReason> {
         const REASON: DropReason = DropReason::NeighborSilent;
+        let tunnelled = self.unwrap_tunnel(frame);
         let Parsed::Ip(headers) = parse_super(frame.bytes()) else { return Err(REASON) };
         let link = self.link(port).copied().ok_or(DropReason::PortDown)?;
         if !headers.may_be_answered_with_error() {
@@ -316,11 +318,32 @@ impl Director {
             return Err(REASON);
         }
         let dst = headers.src();
-        let src = self.routes.own_address(port, dst).unwrap_or(headers.dst());
+        // The kernel tells itself about the outer packet, and the client from the virtual address (F5).
+        let own = self.routes.own_address(port, dst).filter(|_| !tunnelled);
+        let src = own.unwrap_or(headers.dst());
         let ident = self.next_ident();
         let spec = ErrorSpec { src, dst, kind: IcmpError::HostUnreachable, ident };
         turn_into_error(frame, &headers, link.mac, &spec)?;
         Ok(port)
+    }
+
+    /// Takes the outer headers of one of our tunnels off; `false` if there are none.
+    fn unwrap_tunnel(&self, frame: &mut Frame<'_>) -> bool {
+        let Ok((tags, _, l3)) = ethernet::tags(frame.bytes()) else { return false };
+        let Some(inside) = tunnel::look_inside(&frame.bytes()[l3..]) else { return false };
+        if !self.routes.is_own(inside.src) {
+            return false;
+        }
+        let (dst, src) = (ethernet::dst(frame.bytes()), ethernet::src(frame.bytes()));
+        frame.trim_front(inside.at);
+        ethernet::emit_header(frame.bytes_mut(), dst, src, &tags, ethertype(inside.family));
+        true
+    }
+
+    /// The longest IP packet in which a stored one may leave by a port.
+    fn piece_mtu(&self, parcel: Parcel, port: PortId) -> u32 {
+        let link = self.link(port).map_or(u32::MAX, |link| link.mtu);
+        self.store.cut(parcel).map_or(link, |cut| cut.mtu.min(link))
     }
 
     /// Whether the IP packet in a stored frame is longer than `mtu`.
@@ -331,6 +354,8 @@ impl Director {
             Ok((_, kind, l3)) if kind == ethertype(Family::V4) => {
                 usize::from(u16::from_be_bytes([head[l3 + 2], head[l3 + 3]])) > mtu
             }
+            // Only our own outer packets of IPv6 may be cut.
+            Ok(_) if self.store.cut(parcel).is_some() => true,
             _ => false,
         }
     }

@@ -20,6 +20,8 @@ use crate::time::Duration;
 use crate::wire::arp::{ArpOp, ArpPacket};
 use crate::wire::ethernet::VlanTags;
 
+mod tunnels;
+
 const DIRECTOR: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
 const VIP: [u8; 4] = [10, 0, 0, 1];

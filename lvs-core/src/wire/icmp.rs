@@ -97,6 +97,15 @@ pub enum IcmpError {
         /// That MTU in bytes.
         mtu: u32,
     },
+    /// What somebody else reported, passed on.
+    Reported {
+        /// The type.
+        kind: u8,
+        /// The code.
+        code: u8,
+        /// The last four bytes of the header.
+        rest: u32,
+    },
 }
 
 /// An ICMP error to be written.
@@ -220,6 +229,7 @@ fn encode(error: IcmpError, family: Family, quoted: &[u8]) -> (u8, u8, u32) {
             (v6::PARAMETER_PROBLEM, 1, pointer as u32)
         }
         (IcmpError::TooBig { mtu }, Family::V6) => (v6::TOO_BIG, 0, mtu),
+        (IcmpError::Reported { kind, code, rest }, _) => (kind, code, rest),
     }
 }
 

@@ -34,10 +34,10 @@ pub mod field {
 }
 
 /// Next-header values of the extension headers that are followed.
-mod next {
+pub(crate) mod next {
     pub(super) const HOP_BY_HOP: u8 = 0;
     pub(super) const ROUTING: u8 = 43;
-    pub(super) const FRAGMENT: u8 = 44;
+    pub(crate) const FRAGMENT: u8 = 44;
     pub(super) const AUTHENTICATION: u8 = 51;
     pub(super) const DESTINATION_OPTIONS: u8 = 60;
 }

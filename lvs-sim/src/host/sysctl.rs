@@ -113,6 +113,7 @@ impl Sysctls {
             ),
             sloppy_tcp: switch("sloppy_tcp", defaults.sloppy_tcp),
             pmtu_disc: switch("pmtu_disc", defaults.pmtu_disc),
+            schedule_icmp: switch("schedule_icmp", defaults.schedule_icmp),
         }
     }
 
@@ -140,6 +141,7 @@ pub(crate) fn lacking<'a>(name: &'a str, value: &str) -> Option<&'a str> {
         "expire_quiescent_template",
         "sloppy_tcp",
         "pmtu_disc",
+        "schedule_icmp",
     ];
     match name.strip_prefix(PREFIX) {
         None if is_of_host(name) => None,

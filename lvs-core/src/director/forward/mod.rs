@@ -1,8 +1,11 @@
-//! Sending a packet on: TTL, size, next hop, MAC addresses; and the ICMP errors where that fails.
+//! Sending a packet on: what all forwarding methods share, and which one a connection has.
+//!
+//! A forwarding method is one file beside this one and one line in `Director::forward`.
 
 use super::inbound::Seen;
 use super::{Director, Link};
 use crate::addr::Family;
+use crate::command::ForwardingMethod;
 use crate::dest::Hop;
 use crate::drop::{DropReason, PassReason};
 use crate::explain::{Event, Explain};
@@ -10,38 +13,91 @@ use crate::ids::{DestIndex, PortId};
 use crate::io::{Frame, Verdict};
 use crate::neighbor::NeighborIndex;
 use crate::parse::{Headers, L4};
+use crate::store::Cut;
 use crate::wire::ethernet::VlanTags;
 use crate::wire::icmp::{self, ErrorSpec, IcmpError};
 use crate::wire::{ethernet, ipv4, ipv6, udp};
 
+mod dr;
+mod tun;
+
+/// The forwarding method of a connection: two bits of its flags. It keeps the one that it was made with,
+/// whatever becomes of its destination (rule L5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Method {
+    /// `-g`.
+    Direct,
+    /// `-i`.
+    Tunnel,
+}
+
+impl Method {
+    /// The method of new connections to a destination; `None` for one that is not available.
+    pub(super) fn of(method: ForwardingMethod) -> Option<Method> {
+        match method {
+            ForwardingMethod::DirectRoute => Some(Method::Direct),
+            ForwardingMethod::Tunnel(_) => Some(Method::Tunnel),
+            ForwardingMethod::Masquerade => None,
+        }
+    }
+}
+
+/// Where a packet goes and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    pub(super) destination: DestIndex,
+    pub(super) method: Method,
+    /// Whether the packet has a connection, or was scheduled alone.
+    pub(super) connected: bool,
+}
+
+/// What the first hop of a packet that may leave is.
+struct Leaving {
+    port: PortId,
+    /// On untagged links; see [`Director::neighbor_in_vlan`].
+    neighbor: NeighborIndex,
+    link: Link,
+}
+
 impl Director {
-    /// Sends a packet to its destination by direct routing, in the kernel's order: route, TTL, size,
-    /// neighbour (rules F1, F8, F11).
+    /// Sends a packet on its way, in the kernel's order: route, TTL, size, neighbour.
+    #[inline]
     pub(super) fn forward<X: Explain>(
         &mut self,
         frame: &mut Frame<'_>,
         seen: &Seen<'_>,
-        destination: DestIndex,
+        way: &Way,
         x: &mut X,
     ) -> Verdict {
+        match way.method {
+            Method::Direct => self.forward_direct(frame, seen, way, x),
+            Method::Tunnel => self.forward_tunnel(frame, seen, way, x),
+        }
+    }
+
+    /// The first half of sending a packet on: its route and its TTL, which goes down (rules F1, F11, F12).
+    #[inline(always)]
+    fn leave<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        way: &Way,
+        x: &mut X,
+    ) -> Result<Leaving, Verdict> {
         let headers = seen.headers;
-        let hop = self.dests.at(destination).hop;
+        let hop = self.dests.at(way.destination).hop;
         x.event(seen.n, || Event::Forward(hop));
         let (port, neighbor) = match hop {
             Hop::Via { port, neighbor } => (port, neighbor),
-            Hop::Local => return Verdict::Pass(PassReason::LocalDestination),
+            Hop::Local => return Err(Verdict::Pass(PassReason::LocalDestination)),
             Hop::Unreachable => {
-                return self.answer_error(
-                    frame,
-                    headers,
-                    IcmpError::HostUnreachable,
-                    DropReason::NoRoute,
-                );
+                let (kind, reason) = (IcmpError::HostUnreachable, DropReason::NoRoute);
+                return Err(self.refuse_to_forward(frame, headers, way, kind, reason));
             }
         };
         if headers.ttl <= 1 {
-            let reason = DropReason::TtlExceeded;
-            return self.answer_error(frame, headers, IcmpError::TimeExceeded, reason);
+            let (kind, reason) = (IcmpError::TimeExceeded, DropReason::TtlExceeded);
+            return Err(self.refuse_to_forward(frame, headers, way, kind, reason));
         }
         let packet = &mut frame.bytes_mut()[usize::from(headers.l3)..];
         match headers.family {
@@ -49,25 +105,28 @@ impl Director {
             Family::V6 => ipv6::decrement_hop_limit(packet),
         };
         let Some(link) = self.link(port).copied() else {
-            return Verdict::Drop(DropReason::PortDown);
+            return Err(Verdict::Drop(DropReason::PortDown));
         };
-        let too_big = packet_len(frame, headers) > link.mtu;
-        if too_big && !self.may_be_cut(frame, headers) {
-            let kind = IcmpError::TooBig { mtu: link.mtu };
-            return self.answer_error(frame, headers, kind, DropReason::TooBig);
+        Ok(Leaving { port, neighbor, link })
+    }
+
+    /// Answers a packet of a connection with an ICMP error, which counts as an outgoing packet of the
+    /// connection (rules F3, I4).
+    #[cold]
+    fn refuse_to_forward(
+        &mut self,
+        frame: &mut Frame<'_>,
+        headers: &Headers,
+        way: &Way,
+        kind: IcmpError,
+        reason: DropReason,
+    ) -> Verdict {
+        let verdict = self.answer_error(frame, headers, kind, reason);
+        if way.connected && matches!(verdict, Verdict::Reply(_)) {
+            let bytes = frame.len() - usize::from(headers.l3);
+            self.count_out(way.destination, bytes as u32);
         }
-        let Some(neighbor) = self.neighbor_in_vlan(frame, headers, port, neighbor) else {
-            return Verdict::Drop(DropReason::NeighborQueueFull);
-        };
-        if too_big {
-            return self.cut_later(frame, headers, neighbor);
-        }
-        let Some(mac) = self.neighbors.at(neighbor).mac() else {
-            x.event(seen.n, || Event::WaitsForNeighbor(port));
-            return self.wait_for_neighbor(frame, neighbor);
-        };
-        address(frame, &headers.tags, port, &link, mac);
-        Verdict::Transmit(port)
+        verdict
     }
 
     /// The neighbour as seen from the packet's VLAN: tags are kept on the port they came in by.
@@ -90,18 +149,12 @@ impl Director {
         found
     }
 
-    /// Whether a packet that is too big may leave in pieces: IPv4 without DF, or with `pmtu_disc=0`.
-    fn may_be_cut(&self, frame: &Frame<'_>, headers: &Headers) -> bool {
-        headers.family == Family::V4
-            && frame.offload.segments.is_none()
-            && !(headers.dont_fragment && self.tunables.pmtu_disc)
-    }
-
     /// Keeps a packet until its neighbour's address is known; of too many the oldest goes (rule F11).
     pub(super) fn wait_for_neighbor(
         &mut self,
         frame: &Frame<'_>,
         neighbor: NeighborIndex,
+        cut: Option<Cut>,
     ) -> Verdict {
         if self.neighbors.want(neighbor, self.now) {
             self.ask(neighbor);
@@ -119,6 +172,7 @@ impl Director {
         let Some(parcel) = self.store.put(frame) else {
             return Verdict::Drop(DropReason::StoreFull);
         };
+        self.store.set_cut(parcel, cut);
         self.neighbors.at_mut(neighbor).waiting.push(&mut self.store, parcel);
         Verdict::Absorb
     }
