@@ -15,7 +15,7 @@ use lvs_core::time::Instant;
 fuzz_target!(|text: &[u8]| {
     lvs_admin::parse_anything(text);
     let names = Services::well_known();
-    let rules = Rules::parse_bytes("fuzz", text, &names, &Supported::DIRECT_ROUTING);
+    let rules = Rules::parse_bytes("fuzz", text, &names, &Supported::THIS_VERSION);
     if let Ok(rules) = rules {
         obey(&rules);
     }

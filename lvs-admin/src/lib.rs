@@ -17,7 +17,7 @@
 //! use lvs_admin::{names::NumericOnly, rules::{Rules, Supported}};
 //!
 //! let text = "-A -t 192.0.2.1:80 -s wlc -p 600\n-a -t 192.0.2.1:80 -r 10.1.0.2 -g -w 4\n";
-//! let rules = Rules::parse("lvs.rules", text, &NumericOnly, &Supported::DIRECT_ROUTING).unwrap();
+//! let rules = Rules::parse("lvs.rules", text, &NumericOnly, &Supported::THIS_VERSION).unwrap();
 //! assert_eq!(rules.services().len(), 1);
 //! ```
 #![forbid(unsafe_code)]

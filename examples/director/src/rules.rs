@@ -27,7 +27,7 @@ pub(crate) fn read(path: &Path) -> Result<Rules, RulesError> {
         bytes = std::fs::read(path).map_err(unreadable)?;
     }
     let name = path.display().to_string();
-    Rules::parse_bytes(&name, &bytes, &names(), &Supported::DIRECT_ROUTING)
+    Rules::parse_bytes(&name, &bytes, &names(), &Supported::THIS_VERSION)
         .map_err(|errors| RulesError::Wrong { path: path.to_owned(), errors })
 }
 

@@ -187,6 +187,7 @@ sysctl -w net.ipv4.vs.conn_reuse_mode=1
 sysctl -w net.ipv4.vs.expire_nodest_conn=1
 sysctl -w net.ipv4.vs.expire_quiescent_template=0
 sysctl -w net.ipv4.vs.pmtu_disc=1
+sysctl -w net.ipv4.vs.schedule_icmp=0
 sysctl -w net.ipv4.vs.sloppy_tcp=0
 ip6tables -t mangle -A PREROUTING -s 2001:db8:9::/48 -d 2001:db8::1 -p tcp --sport 1024:65535 \
 --dport 80 -j MARK --set-mark 8

@@ -28,11 +28,11 @@ const SCHEDULERS: &[&str] =
     &["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"];
 
 impl Supported {
-    /// Direct routing with every scheduler.
-    pub const DIRECT_ROUTING: Supported = Supported {
+    /// What this version's director can do: direct routing and tunnels, with every scheduler.
+    pub const THIS_VERSION: Supported = Supported {
         schedulers: SCHEDULERS,
         masquerade: false,
-        tunnel: false,
+        tunnel: true,
         one_packet: true,
         sctp: false,
     };

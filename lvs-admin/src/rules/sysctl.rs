@@ -47,6 +47,12 @@ pub const TUNABLES: &[TunableInfo] = &[
         set: |tunables, value| tunables.pmtu_disc = value != 0,
     },
     TunableInfo {
+        name: "schedule_icmp",
+        most: 1,
+        get: |tunables| u8::from(tunables.schedule_icmp),
+        set: |tunables, value| tunables.schedule_icmp = value != 0,
+    },
+    TunableInfo {
         name: "sloppy_tcp",
         most: 1,
         get: |tunables| u8::from(tunables.sloppy_tcp),

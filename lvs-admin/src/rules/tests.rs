@@ -7,7 +7,7 @@ use super::*;
 use crate::names::{NumericOnly, Services};
 
 fn parse(text: &str) -> Result<Rules, RuleErrors> {
-    Rules::parse("lvs.rules", text, &Services::well_known(), &Supported::DIRECT_ROUTING)
+    Rules::parse("lvs.rules", text, &Services::well_known(), &Supported::THIS_VERSION)
 }
 
 fn good(text: &str) -> Rules {

@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn plan(rules: &str, interfaces: &[Interface], extra: &[&str]) -> Takeover {
-        let rules = Rules::parse("test", rules, &NumericOnly, &Supported::DIRECT_ROUTING).unwrap();
+        let rules = Rules::parse("test", rules, &NumericOnly, &Supported::THIS_VERSION).unwrap();
         let extra: Vec<IpAddr> = extra.iter().map(|addr| addr.parse().unwrap()).collect();
         Takeover::plan(&rules, interfaces, &["eth0".to_owned()], &extra)
     }
