@@ -17,7 +17,7 @@ use lvs_core::sched::SCHEDULERS;
 use lvs_core::time::Instant;
 
 use crate::host::sysctl;
-use crate::scenario::{Action, Body, IcmpKind, Packet, Scenario};
+use crate::scenario::{Action, Packet, Scenario};
 
 /// The kernel's schedulers; a name that is none of them is refused, and that can be done.
 const KERNEL_SCHEDULERS: &[&str] =
@@ -103,11 +103,5 @@ fn method_needs(method: ForwardingMethod) -> Option<String> {
 }
 
 fn packet_needs(packet: &Packet) -> impl Iterator<Item = &'static str> {
-    let is_error = match &packet.body {
-        Body::Icmp { kind, .. } => !matches!(kind, IcmpKind::Echo | IcmpKind::EchoReply),
-        _ => false,
-    };
-    let fragments = packet.fragments.is_some().then_some("fragments");
-    let errors = is_error.then_some("ICMP errors about connections");
-    fragments.into_iter().chain(errors)
+    packet.fragments.is_some().then_some("fragments").into_iter()
 }
