@@ -6,8 +6,8 @@ mod packages;
 
 use std::time::{Duration, Instant};
 
-use crate::tidy;
 use crate::workspace::{Workspace, succeed};
+use crate::{record, tidy};
 
 /// How a step that did not fail ended.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", what: "cargo clippy, warnings denied", run: clippy },
     Step { name: "docs", what: "cargo doc, warnings denied", run: docs },
     Step { name: "test", what: "cargo test", run: test },
+    Step { name: "record", what: "a dozen scenarios, by the Linux kernel", run: record::step },
     Step { name: "freestanding", what: "the core without an OS", run: freestanding::run },
     Step { name: "fuzz", what: "each fuzz target for 20 seconds", run: fuzz::run },
     Step { name: "benches", what: "each benchmark runs once", run: benches },

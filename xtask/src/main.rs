@@ -5,9 +5,11 @@
 
 mod bench;
 mod ci;
+mod record;
 mod tidy;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +37,17 @@ enum Task {
     },
     /// Checks the sources: lengths, import rules, names, unsafe code, manifests, documents.
     Tidy,
+    /// Plays scenarios through the Linux kernel's IPVS (in User Mode Linux) and writes the records.
+    Record {
+        /// Scenario files, or names of shipped ones; all shipped ones if none is given.
+        scenarios: Vec<String>,
+        /// The directory for the records, instead of the shipped ones.
+        #[arg(short, long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Holds the records against the shipped ones, which stay as they are.
+        #[arg(long)]
+        compare: bool,
+    },
     /// Runs the benchmarks and prints each beside its peers.
     Bench {
         /// Only benchmarks whose name contains this.
@@ -54,6 +67,9 @@ fn main() -> ExitCode {
         }
         Task::Ci { only, .. } => ci::run(&workspace, &only),
         Task::Tidy => tidy::run(&workspace),
+        Task::Record { scenarios, out, compare } => {
+            record::run(&workspace, &scenarios, out.as_deref(), compare)
+        }
         Task::Bench { filter, no_run } => bench::run(&workspace, filter.as_deref(), !no_run),
     });
     match done {

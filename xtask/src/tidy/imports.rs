@@ -71,7 +71,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
         &["lvs-testnet"],
     ),
     ("lvs-benches", &["lvs-core"], &["lvs-core"]),
-    ("xtask", &[], &[]),
+    ("xtask", &["lvs-sim"], &[]),
 ];
 
 /// What a module may import.

@@ -16,6 +16,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("fuzz/src/memory.rs", "an allocator that counts"),
     ("lvs-core/tests/allocations.rs", "an allocator that counts"),
     ("lvs-testnet/", "namespaces and raw sockets of tests"),
+    ("conformance/oracle/xstate.rs", "stands before libc's ptrace"),
     ("xtask/freestanding/", "an entry point and an allocator of its own"),
 ];
 
