@@ -13,4 +13,5 @@ mod director;
 mod host;
 mod persistence;
 mod reload;
+mod tunnel;
 mod wire;
