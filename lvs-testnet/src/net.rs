@@ -59,6 +59,8 @@ struct Segment {
     /// Third byte of the IPv4 subnet; the second group of the IPv6 one.
     number: u8,
     ports: usize,
+    /// Ports that there ever were, for their names.
+    named: usize,
 }
 
 impl Net {
@@ -169,6 +171,21 @@ impl Net {
         self.director.add_address("eth0", &format!("{}/128", self.vip6(n)));
     }
 
+    /// Deletes the director's `eth0` and makes it anew with the same addresses, as a driver that is
+    /// loaded again does: its index and MAC address are others. `meanwhile` runs while it is gone.
+    ///
+    /// # Panics
+    /// As [`Net::one_armed`].
+    #[track_caller]
+    pub fn replace_director_interface(&mut self, meanwhile: impl FnOnce()) {
+        // The other end of the pair, in the switch, goes with it.
+        self.director.ip("link del eth0");
+        self.clients_side.ports -= 1;
+        meanwhile();
+        self.clients_side.join_with_address(&self.director, "eth0", DIRECTOR);
+        self.clients_side.wait_until_up();
+    }
+
     /// One more host on the clients' segment, with an `eth0` that has no address (a peer for tagged or
     /// forged frames).
     ///
@@ -242,12 +259,13 @@ impl Segment {
         // Without snooping a solicitation reaches a VIP that no host's own stack has joined.
         switch.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
         switch.ip("link set br0 up");
-        Segment { switch, number, ports: 0 }
+        Segment { switch, number, ports: 0, named: 0 }
     }
 
     #[track_caller]
     fn join(&mut self, host: &Host, interface: &str) {
-        let port = format!("port{}", self.ports);
+        let port = format!("port{}", self.named);
+        self.named += 1;
         self.ports += 1;
         let namespace = host.namespace_path().display();
         self.switch

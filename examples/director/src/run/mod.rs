@@ -203,7 +203,8 @@ impl Runtime<'_> {
     fn take_events(&mut self) {
         while let Some(event) = self.io.next_event() {
             tracing::warn!("{event}");
-            if matches!(event, lvs_io_afpacket::Event::PortUp { reopened: true, .. }) {
+            // Also an interface that was only down may have been given another MAC address meanwhile.
+            if matches!(event, lvs_io_afpacket::Event::PortUp { .. }) {
                 self.renew();
             }
         }

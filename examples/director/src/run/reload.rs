@@ -27,6 +27,7 @@ impl Runtime<'_> {
         let mark_rules = rules.mark_rules(|name| port_named(self.args, name))?;
         let mut plan = Takeover::plan(&rules, &interfaces(), &self.args.interface, &self.args.vip);
         self.keep_to_the_host(&mut plan);
+        self.keep_absent_ports(&mut plan);
         if plan != self.takeover {
             let before = self.takeover.virtuals.clone();
             self.take_over(plan)?;
@@ -44,6 +45,17 @@ impl Runtime<'_> {
             let before = self.takeover.virtuals.iter().find(|v| v.addr == virt.addr);
             if before.is_some_and(|before| !before.answer) {
                 virt.answer = false;
+            }
+        }
+    }
+
+    /// A port whose interface is gone keeps what it had until the interface is back.
+    fn keep_absent_ports(&self, plan: &mut Takeover) {
+        for port in &self.takeover.ports {
+            if plan.ports.iter().all(|present| present.id != port.id) {
+                plan.ports.push(port.clone());
+                let routes = self.takeover.routes.iter();
+                plan.routes.extend(routes.filter(|route| route.port == Some(port.id)).cloned());
             }
         }
     }
@@ -72,7 +84,8 @@ impl Runtime<'_> {
         Ok(count)
     }
 
-    /// An interface came back: its MAC address may be another, and its guard is gone.
+    /// An interface came back or up: its MAC address may be another, its guard is gone with an interface
+    /// that was deleted, and the link is to hear again where the virtual addresses are.
     pub(super) fn renew(&mut self) {
         let mut plan = self.takeover.clone();
         let all = interfaces();
@@ -86,6 +99,8 @@ impl Runtime<'_> {
         if let Err(error) = self.take_over(plan) {
             tracing::error!("{error}");
         }
+        let now = self.now();
+        self.watch.announce_again(now);
     }
 
     /// A few lines about everything the director took over.

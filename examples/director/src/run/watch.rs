@@ -1,6 +1,7 @@
 //! What an operator should hear about without asking: other stations that answer ARP for a virtual
 //! address, addresses that come to the host or leave it, tables that are full.
 
+use lvs_core::command::Command;
 use lvs_core::drop::DropReason;
 use lvs_core::time::{Duration, Instant};
 use lvs_io_afpacket::interfaces;
@@ -12,6 +13,9 @@ use super::takeover::owner;
 const ADDRESSES_EVERY: Duration = Duration::from_secs(2);
 /// How often a full table is reported.
 const FULL_EVERY: Duration = Duration::from_secs(60);
+/// When the virtual addresses are announced once more after an interface came up: a switch may not yet
+/// forward what is sent at once, as carrier and spanning tree take their time.
+const ANNOUNCE_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// What was noticed so far.
 #[derive(Debug, Default)]
@@ -20,6 +24,15 @@ pub(super) struct Watch {
     next_addresses: Instant,
     next_full: Instant,
     refused: u64,
+    /// When to announce again, earliest first.
+    announcements: Vec<Instant>,
+}
+
+impl Watch {
+    /// An interface came up at `now`.
+    pub(super) fn announce_again(&mut self, now: Instant) {
+        self.announcements = ANNOUNCE_AGAIN.map(|after| now + after).to_vec();
+    }
 }
 
 /// Drops that mean that a limit is too small.
@@ -33,6 +46,7 @@ impl Runtime<'_> {
     pub(super) fn look_around(&mut self, now: Instant) {
         self.report_conflicts();
         self.report_full_tables(now);
+        self.repeat_announcements(now);
         if now >= self.watch.next_addresses {
             self.watch.next_addresses = now + ADDRESSES_EVERY;
             self.follow_addresses();
@@ -53,6 +67,19 @@ impl Runtime<'_> {
             );
         }
         self.watch.conflicts = conflicts.len();
+    }
+
+    fn repeat_announcements(&mut self, now: Instant) {
+        if self.watch.announcements.first().is_none_or(|at| now < *at) {
+            return;
+        }
+        self.watch.announcements.remove(0);
+        // Setting a port announces every address that the director answers for.
+        for port in &self.takeover.ports {
+            if let Err(error) = self.director.apply(now, Command::SetPort(port.clone())) {
+                tracing::warn!("{error}");
+            }
+        }
     }
 
     fn report_full_tables(&mut self, now: Instant) {
