@@ -22,6 +22,12 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Say whether a rules file is right
     Check(CheckArgs),
+    /// Show a director at work, on any machine and without privileges
+    ///
+    /// A story in steps: scheduling by weights, persistence per client, per port and by mark, the life of
+    /// a template; each with the commands an operator would type and the listing that shows what came of
+    /// them. Clients and real servers are TCP stacks in this process, time is virtual.
+    Demo(DemoArgs),
     /// Replay scenarios, or a capture, in virtual time, and say what the director does with each packet
     ///
     /// A scenario is a timeline of ipvsadm commands, packets and dumps; its record is printed in the
@@ -116,6 +122,17 @@ pub(crate) struct ReplayArgs {
     /// A virtual address, where a mark rule has no -d or a prefix
     #[arg(long, value_name = "ADDRESS", requires = "pcap")]
     pub(crate) vip: Vec<IpAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Which clients and ports appear; the same number gives the same output, byte for byte
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Wait for Enter before each further step
+    #[arg(long)]
+    pub(crate) pause: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

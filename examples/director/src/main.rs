@@ -10,6 +10,7 @@ use clap::Parser;
 
 mod check;
 mod cli;
+mod demo;
 mod replay;
 mod rules;
 mod run;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     match &cli.command {
         cli::Command::Run(args) => exit(run::run(args), |_| FAILURE),
         cli::Command::Check(args) => exit(check::check(args), |_| FAILURE),
+        cli::Command::Demo(args) => exit(demo::demo(args), |_| FAILURE),
         cli::Command::Replay(args) => {
             exit(replay::replay(args), |failure| if failure.is_usage() { USAGE } else { FAILURE })
         }

@@ -70,10 +70,21 @@ impl Lan {
     /// real server does with the virtual address (`arp_ignore=1`).
     ///
     /// # Panics
-    /// If there are more silent addresses than the stack has room for (63).
+    /// If there are more silent addresses than the stack has room for, which is seven.
     pub fn add_station(&mut self, addr: Ipv4Addr, silent: &[Ipv4Addr]) -> StationId {
+        let station = self.add_careless_station(addr, silent);
+        self.stations[station.0].keep_silent(silent);
+        station
+    }
+
+    /// Plugs in a station that answers ARP for all of its addresses, the `further` ones included: a real
+    /// server whose operator forgot `arp_ignore`.
+    ///
+    /// # Panics
+    /// As [`Lan::add_station`].
+    pub fn add_careless_station(&mut self, addr: Ipv4Addr, further: &[Ipv4Addr]) -> StationId {
         assert!(
-            silent.len() < IFACE_MAX_ADDR_COUNT,
+            further.len() < IFACE_MAX_ADDR_COUNT,
             "the stack has room for {IFACE_MAX_ADDR_COUNT} addresses"
         );
         let number = self.stations.len();
@@ -81,7 +92,7 @@ impl Lan {
         let identity = Identity {
             mac,
             address: Ipv4Cidr::new(addr, self.prefix_len),
-            silent,
+            further,
             seed: self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number as u64),
         };
         self.stations.push(Station::new(self.now, &identity));

@@ -25,8 +25,8 @@ pub(super) const BACKLOG: usize = 16;
 pub(super) struct Identity<'a> {
     pub(super) mac: MacAddr,
     pub(super) address: Ipv4Cidr,
-    /// Addresses it takes packets to, but answers no ARP for.
-    pub(super) silent: &'a [Ipv4Addr],
+    /// Addresses it takes packets to besides its own.
+    pub(super) further: &'a [Ipv4Addr],
     pub(super) seed: u64,
 }
 
@@ -36,6 +36,7 @@ pub(super) struct Station {
     interface: Interface,
     sockets: SocketSet<'static>,
     device: Queue,
+    /// Addresses it answers no ARP for.
     silent: Vec<Ipv4Addr>,
     listeners: Vec<Listener>,
     /// Something was asked of a socket since the stack last ran.
@@ -71,8 +72,8 @@ impl Station {
         interface.update_ip_addrs(|addresses| {
             // The own address stands first: the stack asks its neighbours from the first that fits, and
             // must never ask from a virtual one (`arp_announce=2`).
-            let silent = identity.silent.iter().map(|addr| Ipv4Cidr::new(*addr, 32));
-            for cidr in std::iter::once(identity.address).chain(silent) {
+            let further = identity.further.iter().map(|addr| Ipv4Cidr::new(*addr, 32));
+            for cidr in std::iter::once(identity.address).chain(further) {
                 // More than the stack has room for; checked by the caller.
                 let _full = addresses.push(IpCidr::Ipv4(cidr));
             }
@@ -83,11 +84,16 @@ impl Station {
             interface,
             sockets: SocketSet::new(Vec::new()),
             device,
-            silent: identity.silent.to_vec(),
+            silent: Vec::new(),
             listeners: Vec::new(),
             touched: false,
             due: None,
         }
+    }
+
+    /// Leaves ARP requests for some of its addresses unanswered.
+    pub(super) fn keep_silent(&mut self, addrs: &[Ipv4Addr]) {
+        self.silent = addrs.to_vec();
     }
 
     /// Takes a frame from the wire, but for questions that a real server is told to leave unanswered
