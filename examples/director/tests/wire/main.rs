@@ -15,4 +15,5 @@ mod host;
 mod persistence;
 mod reload;
 mod tunnel;
+mod vlan;
 mod wire;
