@@ -34,6 +34,7 @@ pub mod net;
 pub mod packet;
 pub mod peers;
 pub mod player;
+pub mod random;
 pub mod record;
 mod replay;
 pub mod scenario;

@@ -48,6 +48,12 @@ enum Task {
         #[arg(long)]
         compare: bool,
     },
+    /// Plays random scenarios through the Linux kernel and through lvs, and prints where they differ.
+    Differential {
+        /// The seeds, FIRST..LAST.
+        #[arg(long, value_parser = record::differential::seeds)]
+        seeds: std::ops::Range<u64>,
+    },
     /// Runs the benchmarks and prints each beside its peers.
     Bench {
         /// Only benchmarks whose name contains this.
@@ -70,6 +76,7 @@ fn main() -> ExitCode {
         Task::Record { scenarios, out, compare } => {
             record::run(&workspace, &scenarios, out.as_deref(), compare)
         }
+        Task::Differential { seeds } => record::differential::run(&workspace, &seeds),
         Task::Bench { filter, no_run } => bench::run(&workspace, filter.as_deref(), !no_run),
     });
     match done {

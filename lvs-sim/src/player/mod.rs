@@ -13,9 +13,11 @@ use std::fmt;
 
 use lvs_core::command::{ApplyError, Command, MarkRule, Neighborhood};
 use lvs_core::director::Director;
+use lvs_core::flow::{Endpoint, Protocol};
 use lvs_core::io::FrameIo;
 use lvs_core::io::mem::{MemConfig, MemIo};
 use lvs_core::limits::{LimitError, Limits};
+use lvs_core::listing::Cursor;
 use lvs_core::time::Instant;
 
 use rates::Estimators;
@@ -104,6 +106,33 @@ pub fn play(scenario: &Scenario, options: &PlayOptions) -> Result<Record, PlayEr
     let mut player = Player::new(scenario, options)?;
     player.run()?;
     Ok(player.record)
+}
+
+/// A connection or template: client, virtual address, whether it is a template, and its protocol.
+pub(crate) type EntryName = (Endpoint, Endpoint, bool, Protocol);
+
+/// Entries, and how many seconds each has left.
+pub(crate) type Lifetimes = Vec<(EntryName, f64)>;
+
+/// Plays a scenario and tells after each event when it was and how many seconds each entry has left.
+pub(crate) fn lifetimes(scenario: &Scenario) -> Result<Vec<(Instant, Lifetimes)>, PlayError> {
+    let mut player = Player::new(scenario, &PlayOptions::default())?;
+    let mut told = Vec::new();
+    for event in &scenario.events {
+        player.advance_to(event.at, &event.time);
+        match &event.action {
+            Action::Packet(packet) => player.play_packets(&event.time, &[packet]),
+            _ => player.act(event),
+        }
+        let mut entries = Vec::new();
+        player.director.connections(event.at, &mut Cursor::default(), usize::MAX, &mut entries);
+        let entries = entries.iter().map(|entry| {
+            let name = (entry.client, entry.virt, entry.template, entry.protocol);
+            (name, entry.expires.as_secs_f64())
+        });
+        told.push((event.at, entries.collect()));
+    }
+    Ok(told)
 }
 
 /// Tables that the scenario cannot overflow.

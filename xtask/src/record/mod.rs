@@ -1,5 +1,6 @@
 //! `cargo xtask record`: what the Linux kernel does with scenarios, written down.
 
+pub(crate) mod differential;
 mod kernel;
 
 use std::fs;
