@@ -20,6 +20,7 @@ use crate::rules::{self, RulesError};
 mod answer;
 mod printer;
 mod reload;
+mod routes;
 mod signals;
 mod takeover;
 mod watch;
@@ -82,7 +83,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
     let (signals, wake) = Signals::install().map_err(RunError::Signals)?;
     let io = args.interface.iter().fold(AfPacket::builder(), |b, name| b.port(name)).wake_fd(wake);
     let io = io.build()?;
-    let takeover = Takeover::plan(&rules, &interfaces(), &args.interface, &args.vip);
+    let takeover = Takeover::plan(&rules, &interfaces(), &args.interface, &args.vip)
+        .with_gateways(&rules, &args.interface);
     let mark_rules = rules.mark_rules(|name| port_named(args, name))?;
     let mut runtime = Runtime {
         args,

@@ -25,7 +25,8 @@ impl Runtime<'_> {
     fn try_reload(&mut self) -> Result<usize, RunError> {
         let rules = rules::read(&self.args.rules)?;
         let mark_rules = rules.mark_rules(|name| port_named(self.args, name))?;
-        let mut plan = Takeover::plan(&rules, &interfaces(), &self.args.interface, &self.args.vip);
+        let mut plan = Takeover::plan(&rules, &interfaces(), &self.args.interface, &self.args.vip)
+            .with_gateways(&rules, &self.args.interface);
         self.keep_to_the_host(&mut plan);
         self.keep_absent_ports(&mut plan);
         if plan != self.takeover {

@@ -56,6 +56,14 @@ impl Takeover {
         takeover
     }
 
+    /// Adds the host's routes through gateways.
+    pub(super) fn with_gateways(mut self, rules: &Rules, names: &[String]) -> Takeover {
+        let servers = rules.services().iter().flat_map(|service| &service.destinations);
+        let servers: Vec<IpAddr> = servers.map(|spec| spec.addr.addr).collect();
+        self.routes.extend(super::routes::through_gateways(names, &servers));
+        self
+    }
+
     fn add_port(&mut self, id: PortId, interface: &Interface, virtuals: &[IpAddr]) {
         // Neighbours are asked from the interface's own addresses, never from a virtual one, but a
         // virtual address's subnet is on the link all the same.

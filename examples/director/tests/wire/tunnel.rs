@@ -59,3 +59,15 @@ fn an_ipv6_service_reaches_a_server_over_gue_and_ipv4() {
     assert_eq!((&frame[42..46], frame[46] >> 4), (&[0, 41, 0, 0][..], 6));
     director.stop();
 }
+
+#[test]
+fn a_server_behind_a_gateway_of_the_host_is_reached_through_it() {
+    let net = Net::two_armed(1);
+    let (vip, gateway) = (net.vip4(0), net.server4(0));
+    net.director().ip(&format!("route add 198.51.100.0/24 via {gateway}"));
+    let rules = format!("-A -u {vip}:53 -s rr\n-a -u {vip}:53 -r 198.51.100.9:53 -i\n");
+    let director = Director::start(&net, &rules);
+    let frame = outer_packet(net.client(), &net.servers()[0], SocketAddr::new(vip, 53), 4);
+    assert_eq!(frame[30..34], [198, 51, 100, 9]);
+    director.stop();
+}
