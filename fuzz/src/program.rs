@@ -6,7 +6,7 @@ use arbitrary::Arbitrary;
 use lvs_core::addr::{Family, Granularity, Prefix};
 use lvs_core::command::{
     Command, DestinationSpec, ForwardingMethod, IcmpPacing, MarkRule, Persistence, PortSpec,
-    RouteSpec, ServiceKey, ServiceSpec, TimeoutsSpec, Tunables, Tunnel,
+    RouteSpec, SchedulerFlags, ServiceKey, ServiceSpec, TimeoutsSpec, Tunables, Tunnel,
 };
 use lvs_core::flow::{Endpoint, Protocol};
 use lvs_core::ids::{FwMark, L4Port, PortId};
@@ -56,6 +56,8 @@ pub enum Operation {
         granularity: u8,
         /// `-o`.
         one_packet: bool,
+        /// `-b`, by bits.
+        flags: u8,
     },
     /// `-D`.
     DeleteService(Service),
@@ -258,8 +260,15 @@ impl Operation {
     }
 
     fn service(&self) -> ServiceSpec {
-        let Operation::Service { service, scheduler, persistence, granularity, one_packet, .. } =
-            self
+        let Operation::Service {
+            service,
+            scheduler,
+            persistence,
+            granularity,
+            one_packet,
+            flags,
+            ..
+        } = self
         else {
             unreachable!("called for services only")
         };
@@ -274,6 +283,8 @@ impl Operation {
         spec.persistence = persistence
             .map(|count| Persistence { timeout: seconds(count), granularity: spec.granularity });
         spec.one_packet = *one_packet;
+        let flag = |bit: u8| flags & bit != 0;
+        spec.flags = SchedulerFlags { flag_1: flag(1), flag_2: flag(2), flag_3: flag(4) };
         spec
     }
 
