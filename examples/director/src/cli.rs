@@ -26,7 +26,7 @@ pub(crate) enum Command {
     ///
     /// A story in steps: scheduling by weights, persistence per client, per port and by mark, the life of
     /// a template; each with the commands an operator would type and the listing that shows what came of
-    /// them. Clients and real servers are TCP stacks in this process, time is virtual.
+    /// them. Clients and real servers are TCP stacks in this process, time is virtual; see --netns.
     Demo(DemoArgs),
     /// Replay scenarios, or a capture, in virtual time, and say what the director does with each packet
     ///
@@ -126,11 +126,15 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Which clients and ports appear; the same number gives the same output, byte for byte
+    /// Which clients and ports appear; without --netns the same number gives the same output, byte for byte
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Wait for Enter before each further step
+    /// Play in network namespaces, with the kernel's own TCP and through AF_PACKET, in real time; needs root
+    #[arg(long)]
+    pub(crate) netns: bool,
+
+    /// Wait for Enter before each step and, in virtual time, before each moment of it
     #[arg(long)]
     pub(crate) pause: bool,
 }

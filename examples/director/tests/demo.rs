@@ -1,6 +1,8 @@
 //! `lvs-director demo`, as a stranger types it.
 
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -78,6 +80,43 @@ fn a_reader_who_leaves_early_is_no_error() {
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!(String::from_utf8_lossy(&out.stderr), "");
+}
+
+#[test]
+fn the_readme_shows_the_first_screen() {
+    let told = text(&demo(&[]).output().unwrap());
+    let screen = told.split("── 2.").next().unwrap_or_default();
+    let screen: Vec<&str> = screen.trim_end().lines().map(str::trim_end).collect();
+    let readme = include_str!("../../../README.md");
+    assert!(readme.contains(&screen.join("\n")), "README.md must show:\n{}", screen.join("\n"));
+}
+
+/// Half a minute of real time; needs root, `ip`, `bridge` (iproute2) and `unshare` (util-linux).
+#[test]
+fn the_story_is_as_true_in_network_namespaces() {
+    let out = demo(&["--netns"]).output().unwrap();
+    let told = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{told}\n{}", String::from_utf8_lossy(&out.stderr));
+    assert!(told.contains("facts were checked") && !told.contains('✗'), "{told}");
+    assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
+}
+
+#[test]
+fn who_may_not_make_namespaces_is_told_what_to_do() {
+    // Where the program was built, nobody may not be allowed to look.
+    let copy = std::env::temp_dir().join(format!("lvs-director-demo-{}", std::process::id()));
+    std::fs::copy(env!("CARGO_BIN_EXE_lvs-director"), &copy).unwrap();
+    let mut command = Command::new(&copy);
+    command.args(["demo", "--netns"]).current_dir("/");
+    if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
+        command.uid(65534);
+    }
+    let out = command.output();
+    std::fs::remove_file(&copy).unwrap();
+    let out = out.unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!((out.status.code(), out.stdout.len()), (Some(1), 0), "{said}");
+    assert!(said.contains("run it as root") && said.contains("--map-root-user"), "{said}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::cli::DemoArgs;
 mod cast;
 mod console;
 mod http;
+mod netns;
 mod page;
 mod scene;
 mod shop;
@@ -20,6 +21,7 @@ mod stage;
 mod steps;
 
 use cast::Cast;
+use netns::Theatre;
 use page::Page;
 use scene::Scene;
 use simulated::Simulated;
@@ -36,6 +38,12 @@ The director is that of lvs-director run; clients and real servers are TCP
 stacks in this process, the wire is memory, time is virtual. Commands are
 carried out as they stand here, and each fact (✓) is checked.";
 
+const ABOUT_NAMESPACES: &str = "\
+Network namespaces on this machine, joined by veth pairs and a bridge: clients
+and real servers use the kernel's TCP, the director sits behind AF_PACKET, and
+half a minute is half a minute. Commands are carried out as they stand here, and
+each fact (✓) is checked. Nothing is left behind.";
+
 /// Why the demo could not be played to its end, or a fact it told was none.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
@@ -47,6 +55,19 @@ pub(crate) enum DemoError {
     Connection { client: Ipv4Addr, port: u16, why: String },
     #[error("client {client} got an answer from port {port} that is no HTTP: {why}")]
     Answer { client: Ipv4Addr, port: u16, why: String },
+    #[error(
+        "cannot make network namespaces: {why}. --netns needs privileges: run it as root, or as\n  \
+         unshare --user --map-root-user lvs-director demo --netns"
+    )]
+    Privilege { why: String },
+    #[error("cannot start the program {program} (package {package}): {why}")]
+    Program { program: String, package: String, why: String },
+    #[error("the {name}'s namespace cannot {what}: {why}")]
+    Namespace { name: &'static str, what: String, why: String },
+    #[error("the director cannot go on: {0}")]
+    Io(#[from] lvs_io_afpacket::Error),
+    #[error("the director stopped")]
+    DirectorGone,
     #[error("{failed} of {told} facts told above are not so: please report it with the seed")]
     NotSo { failed: usize, told: usize },
     #[error("cannot write: {0}")]
@@ -64,11 +85,17 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<(), DemoError> {
 }
 
 fn play(args: &DemoArgs, page: &mut Page) -> Result<(), DemoError> {
-    page.title(&format!("lvs-director demo (seed {})", args.seed), ABOUT_SIMULATED)?;
-    for (number, step) in steps::ALL.iter().enumerate() {
-        // Each step has a network of its own, so that what one leaves behind does not show in the next.
+    let theatre = if args.netns { Some(Theatre::open()?) } else { None };
+    let about = if theatre.is_some() { ABOUT_NAMESPACES } else { ABOUT_SIMULATED };
+    page.title(&format!("lvs-director demo (seed {})", args.seed), about)?;
+    let steps = steps::ALL.iter().filter(|step| !(args.netns && step.virtual_only));
+    for (number, step) in steps.enumerate() {
         let mut cast = Cast::new(args.seed, number as u64);
-        let mut stage: Box<dyn Stage> = Box::new(Simulated::new(&mut cast)?);
+        // Each step has a director of its own, so that what one leaves behind does not show in the next.
+        let mut stage: Box<dyn Stage> = match &theatre {
+            Some(theatre) => Box::new(theatre.stage()?),
+            None => Box::new(Simulated::new(&mut cast)?),
+        };
         page.heading(number + 1, step.title)?;
         (step.play)(&mut Scene::new(page, stage.as_mut(), &mut cast))?;
     }

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use anstyle::{AnsiColor, Style};
 
+use super::stage::Pace;
 use super::{DemoError, SERVERS};
 
 const HEADING: Style = Style::new().bold();
@@ -150,9 +151,9 @@ impl Page {
         self.gap()
     }
 
-    /// A moment of the story.
-    pub(super) fn moment(&mut self, seconds: u64, what: &str) -> io::Result<()> {
-        if seconds > 0 {
+    /// A moment of the story. Where time can wait for the reader, it does.
+    pub(super) fn moment(&mut self, seconds: u64, what: &str, pace: Pace) -> io::Result<()> {
+        if seconds > 0 && pace == Pace::Virtual {
             self.pause()?;
         }
         self.gap()?;
@@ -210,4 +211,49 @@ fn style_of(server: Ipv4Addr) -> Style {
 /// A `String` takes everything that is written to it.
 fn infallible(written: std::fmt::Result) {
     written.expect("INVARIANT: writing to a string cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Paper(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_fact_that_is_not_so_is_shown_and_makes_the_demo_fail() {
+        let paper = Paper::default();
+        let mut page = Page::new(paper.clone(), false);
+        page.fact(true, "water is wet").unwrap();
+        page.fact(false, "pigs fly").unwrap();
+        let error = page.end().unwrap_err();
+        assert!(error.to_string().starts_with("1 of 2 facts told above are not so"), "{error}");
+        let shown = String::from_utf8(paper.0.take()).unwrap();
+        assert!(shown.contains("✗ not so:") && shown.contains("pigs fly"), "{shown}");
+        assert!(!shown.contains("All 2 facts"), "{shown}");
+    }
+
+    #[test]
+    fn bars_are_as_long_as_their_shares() {
+        let paper = Paper::default();
+        let bar = |server, count| Bar { server: SERVERS[server], weight: 1, count };
+        Page::new(paper.clone(), false).bars(&[bar(0, 3), bar(1, 0)]).unwrap();
+        let shown = String::from_utf8(paper.0.take()).unwrap();
+        let lengths: Vec<usize> = shown
+            .lines()
+            .filter(|line| line.contains("weight"))
+            .map(|line| line.matches('█').count())
+            .collect();
+        assert_eq!(lengths, [BAR_LEN, 0], "{shown}");
+    }
 }

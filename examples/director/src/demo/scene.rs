@@ -48,7 +48,7 @@ impl<'a> Scene<'a> {
     /// A moment of the story, counted from its beginning.
     pub(super) fn moment(&mut self, what: &str) -> Result<(), DemoError> {
         let seconds = self.stage.elapsed().as_secs();
-        Ok(self.page.moment(seconds, what)?)
+        Ok(self.page.moment(seconds, what, self.stage.pace())?)
     }
 
     /// Types commands, one in each line but for those continued with a backslash.
@@ -171,8 +171,8 @@ impl<'a> Scene<'a> {
     }
 
     /// Cuts the real servers off, or lets them answer again.
-    pub(super) fn cut_off(&mut self, cut: bool) {
-        self.stage.cut_off(cut);
+    pub(super) fn cut_off(&mut self, cut: bool) -> Result<(), DemoError> {
+        self.stage.cut_off(cut)
     }
 
     /// Lets time pass until the story has been going on for so many seconds, and a bit.
@@ -184,14 +184,18 @@ impl<'a> Scene<'a> {
 
     /// Whether a client's connections, then its templates, are in these states with so many seconds
     /// left.
-    pub(super) fn shows(&mut self, client: Ipv4Addr, expected: &[(&str, u64)]) -> bool {
-        let entries = self.stage.connections();
+    pub(super) fn shows(
+        &mut self,
+        client: Ipv4Addr,
+        expected: &[(&str, u64)],
+    ) -> Result<bool, DemoError> {
+        let entries = self.stage.connections()?;
         let own: Vec<_> = entries.iter().filter(|entry| entry.client.addr == client).collect();
         let slack = self.stage.pace().slack();
-        own.len() == expected.len()
+        Ok(own.len() == expected.len()
             && own.iter().zip(expected).all(|(entry, (state, seconds))| {
                 entry.state == *state && entry.expires.as_secs().abs_diff(*seconds) <= slack
-            })
+            }))
     }
 
     /// How time passes.
@@ -199,31 +203,34 @@ impl<'a> Scene<'a> {
         self.stage.pace()
     }
 
-    pub(super) fn services(&mut self) -> Vec<ServiceEntry> {
+    pub(super) fn services(&mut self) -> Result<Vec<ServiceEntry>, DemoError> {
         self.stage.services()
     }
 
-    pub(super) fn connections(&mut self) -> Vec<ConnectionEntry> {
+    pub(super) fn connections(&mut self) -> Result<Vec<ConnectionEntry>, DemoError> {
         self.stage.connections()
     }
 
     /// The template of a client, if there is one.
-    pub(super) fn template(&mut self, client: Ipv4Addr) -> Option<ConnectionEntry> {
-        let entries = self.stage.connections();
-        entries.into_iter().find(|entry| entry.template && entry.client.addr == client)
+    pub(super) fn template(
+        &mut self,
+        client: Ipv4Addr,
+    ) -> Result<Option<ConnectionEntry>, DemoError> {
+        let mut entries = self.stage.connections()?.into_iter();
+        Ok(entries.find(|entry| entry.template && entry.client.addr == client))
     }
 
     /// Puts up a machine that answers ARP for the virtual address.
-    pub(super) fn add_careless_server(&mut self, addr: Ipv4Addr) {
-        self.stage.add_careless_server(addr);
+    pub(super) fn add_careless_server(&mut self, addr: Ipv4Addr) -> Result<(), DemoError> {
+        self.stage.add_careless_server(addr)
     }
 
     /// Who else was caught answering ARP for a virtual address.
-    pub(super) fn conflicts(&mut self) -> Vec<AddressConflict> {
+    pub(super) fn conflicts(&mut self) -> Result<Vec<AddressConflict>, DemoError> {
         self.stage.conflicts()
     }
 
-    pub(super) fn totals(&mut self) -> Counters {
+    pub(super) fn totals(&mut self) -> Result<Counters, DemoError> {
         self.stage.totals()
     }
 }

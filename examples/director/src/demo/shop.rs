@@ -22,6 +22,11 @@ impl Shop {
         Shop { server, carts: Arc::default() }
     }
 
+    /// Throws all carts away.
+    pub(super) fn forget(&self) {
+        self.carts.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Answers a request: `POST /cart/ITEM`, `GET /cart`, `POST /pay`, or a greeting.
     fn handle(&self, request: &http::Request) -> String {
         let mut carts = self.carts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -67,18 +67,18 @@ impl Stage for Simulated {
         console::run(line, now, self.lan.director())
     }
 
-    fn services(&mut self) -> Vec<ServiceEntry> {
+    fn services(&mut self) -> Result<Vec<ServiceEntry>, DemoError> {
         let now = self.lan.now();
-        self.lan.director().services(now)
+        Ok(self.lan.director().services(now))
     }
 
-    fn connections(&mut self) -> Vec<ConnectionEntry> {
+    fn connections(&mut self) -> Result<Vec<ConnectionEntry>, DemoError> {
         let now = self.lan.now();
-        console::connections(now, self.lan.director())
+        Ok(console::connections(now, self.lan.director()))
     }
 
-    fn totals(&mut self) -> Counters {
-        self.lan.director().stats().total
+    fn totals(&mut self) -> Result<Counters, DemoError> {
+        Ok(self.lan.director().stats().total)
     }
 
     fn connect(&mut self, client: Ipv4Addr, port: u16) -> Result<Link, DemoError> {
@@ -129,8 +129,9 @@ impl Stage for Simulated {
         Ok(())
     }
 
-    fn cut_off(&mut self, cut: bool) {
+    fn cut_off(&mut self, cut: bool) -> Result<(), DemoError> {
         self.servers.iter().for_each(|server| self.lan.set_unplugged(*server, cut));
+        Ok(())
     }
 
     fn pace(&self) -> Pace {
@@ -145,14 +146,14 @@ impl Stage for Simulated {
         self.began.map_or(Duration::ZERO, |began| self.lan.now() - began)
     }
 
-    fn add_careless_server(&mut self, addr: Ipv4Addr) {
-        // The stack has one list of addresses and answers for the first and for all others.
+    fn add_careless_server(&mut self, addr: Ipv4Addr) -> Result<(), DemoError> {
         let server = self.lan.add_careless_station(addr, &[VIP]);
         open_shop(&mut self.lan, server, addr);
+        Ok(())
     }
 
-    fn conflicts(&mut self) -> Vec<AddressConflict> {
-        self.lan.director().conflicts().to_vec()
+    fn conflicts(&mut self) -> Result<Vec<AddressConflict>, DemoError> {
+        Ok(self.lan.director().conflicts().to_vec())
     }
 }
 

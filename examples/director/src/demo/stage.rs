@@ -30,7 +30,6 @@ pub(super) enum Pace {
     /// A minute costs nothing and is exactly a minute.
     Virtual,
     /// A minute is a minute of the spectator's life, and more on a busy machine.
-    #[expect(dead_code, reason = "the stage in network namespaces comes next")]
     Real,
 }
 
@@ -50,13 +49,13 @@ pub(super) trait Stage {
     fn type_line(&mut self, line: &str) -> Result<String, DemoError>;
 
     /// The services, as `-L` gets them.
-    fn services(&mut self) -> Vec<ServiceEntry>;
+    fn services(&mut self) -> Result<Vec<ServiceEntry>, DemoError>;
 
     /// The connections and templates, as `-Lc` gets them.
-    fn connections(&mut self) -> Vec<ConnectionEntry>;
+    fn connections(&mut self) -> Result<Vec<ConnectionEntry>, DemoError>;
 
     /// What passed the director, over all services.
-    fn totals(&mut self) -> Counters;
+    fn totals(&mut self) -> Result<Counters, DemoError>;
 
     /// Lets a client begin to connect to a port of the virtual address.
     fn connect(&mut self, client: Ipv4Addr, port: u16) -> Result<Link, DemoError>;
@@ -78,7 +77,7 @@ pub(super) trait Stage {
     fn close(&mut self, link: Link) -> Result<(), DemoError>;
 
     /// Cuts the real servers off, or lets them hear and answer again.
-    fn cut_off(&mut self, cut: bool);
+    fn cut_off(&mut self, cut: bool) -> Result<(), DemoError>;
 
     /// How time passes here.
     fn pace(&self) -> Pace;
@@ -90,8 +89,8 @@ pub(super) trait Stage {
     fn elapsed(&mut self) -> Duration;
 
     /// Adds a machine that has the virtual address and answers ARP for it, as none may but the director.
-    fn add_careless_server(&mut self, addr: Ipv4Addr);
+    fn add_careless_server(&mut self, addr: Ipv4Addr) -> Result<(), DemoError>;
 
     /// Who else was caught answering ARP for a virtual address.
-    fn conflicts(&mut self) -> Vec<AddressConflict>;
+    fn conflicts(&mut self) -> Result<Vec<AddressConflict>, DemoError>;
 }

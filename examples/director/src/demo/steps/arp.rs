@@ -20,8 +20,8 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
     )?;
     let [before, after] = scene.clients();
     let first = scene.visit(before, 80)?;
-    let alone = scene.conflicts().is_empty();
-    scene.add_careless_server(CARELESS);
+    let alone = scene.conflicts()?.is_empty();
+    scene.add_careless_server(CARELESS)?;
     let second = scene.visit(after, 80)?;
     scene.table(&[
         vec!["client".into(), String::new(), "answered by".into()],
@@ -30,7 +30,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
     ])?;
     scene.wait_until(31);
     scene.type_lines("ipvsadm -Lcn")?;
-    let listed = [before, after].map(|client| !scene.shows(client, &[]));
+    let listed = [!scene.shows(before, &[])?, !scene.shows(after, &[])?];
     scene.fact(
         SERVERS.contains(&first.server) && listed[0],
         "the first client went through the director",
@@ -39,7 +39,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
         second.server == CARELESS && !listed[1],
         "the second passed it by: it got 192.168.1.4, and the director knows nothing",
     )?;
-    let conflicts = scene.conflicts();
+    let conflicts = scene.conflicts()?;
     let [conflict] = conflicts[..] else {
         return scene.fact(false, "the director finds out by asking every 30 s");
     };

@@ -21,7 +21,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
         said.last().is_some_and(|cart| cart == "teapot, cups, spoons"),
         "all three things are in the cart",
     )?;
-    let template = scene.template(shopper);
+    let template = scene.template(shopper)?;
     scene.fact(
         template.is_some_and(|template| template.client.port.0 == 0),
         "the last line, with client port 0, is the memory: the persistence template",

@@ -26,7 +26,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
         said == ["teapot", "cups", "teapot, spoons", "cups"],
         "of three things bought, the shopper finds one in the cart",
     )?;
-    let connections = scene.connections();
+    let connections = scene.connections()?;
     scene.fact(
         connections.len() == 4 && connections.iter().all(|entry| !entry.template),
         "the director remembers four connections, but no client",

@@ -29,7 +29,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
     scene.table(&rows)?;
     scene.type_lines("ipvsadm -Ln\nipvsadm -Lcn")?;
     scene.fact(together && paid, "each pays for what was put into the cart")?;
-    let entries = scene.connections();
+    let entries = scene.connections()?;
     let mut templates = entries.iter().filter(|entry| entry.template);
     let of_mark = templates.all(|template| template.virt.to_string() == "0.0.0.10:0");
     scene.fact(of_mark, "templates of mark 10 have protocol IP and the mark for an address")

@@ -31,7 +31,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
         visits[0] == visits[2] && visits[1] == visits[3] && visits[0] != visits[1],
         "each /24 has one real server",
     )?;
-    let templates = scene.connections().into_iter().filter(|entry| entry.template);
+    let templates = scene.connections()?.into_iter().filter(|entry| entry.template);
     let mut clients: Vec<String> = templates.map(|entry| entry.client.to_string()).collect();
     clients.sort();
     scene.fact(

@@ -19,19 +19,26 @@ mod template_renewed;
 pub(super) struct Step {
     pub(super) title: &'static str,
     pub(super) play: fn(&mut Scene<'_>) -> Result<(), DemoError>,
+    /// Whether it only comes out the same each time where time and chance are ours.
+    pub(super) virtual_only: bool,
 }
 
 /// All of them.
 pub(super) const ALL: &[Step] = &[
-    Step { title: "Scheduling: weights 4 and 2 under wlc", play: scheduling::play },
-    Step { title: "A cart that gets lost", play: cart_lost::play },
-    Step { title: "A cart that is kept: persistence", play: cart_kept::play },
-    Step { title: "A whole network together: granularity", play: granularity::play },
-    Step { title: "Persistence per client: all ports together", play: per_client::play },
-    Step { title: "Persistence per port: each by itself", play: per_port::play },
-    Step { title: "Persistence by mark: browse on 80, pay on 443", play: fwmark::play },
-    Step { title: "The life of a template", play: template::play },
-    Step { title: "Once renewed, 60 s for good", play: template_renewed::play },
-    Step { title: "The advice: tcpfin shorter than -p", play: template_ends::play },
-    Step { title: "The ARP problem", play: arp::play },
+    anywhere("Scheduling: weights 4 and 2 under wlc", scheduling::play),
+    anywhere("A cart that gets lost", cart_lost::play),
+    anywhere("A cart that is kept: persistence", cart_kept::play),
+    anywhere("A whole network together: granularity", granularity::play),
+    anywhere("Persistence per client: all ports together", per_client::play),
+    anywhere("Persistence per port: each by itself", per_port::play),
+    anywhere("Persistence by mark: browse on 80, pay on 443", fwmark::play),
+    anywhere("The life of a template", template::play),
+    anywhere("Once renewed, 60 s for good", template_renewed::play),
+    anywhere("The advice: tcpfin shorter than -p", template_ends::play),
+    // Of two answers to one ARP request a kernel believes the one that is microseconds earlier.
+    Step { title: "The ARP problem", play: arp::play, virtual_only: true },
 ];
+
+const fn anywhere(title: &'static str, play: fn(&mut Scene<'_>) -> Result<(), DemoError>) -> Step {
+    Step { title, play, virtual_only: false }
+}

@@ -25,6 +25,6 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
     scene.table(&rows)?;
     scene.type_lines("ipvsadm -Lcn")?;
     scene.fact(together, "both connections of each client are at one real server")?;
-    let templates = scene.connections().iter().filter(|entry| entry.template).count();
+    let templates = scene.connections()?.iter().filter(|entry| entry.template).count();
     scene.fact(templates == 3, "one template a client, whatever the port: its ports are 0")
 }

@@ -33,6 +33,6 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
     scene.type_lines("ipvsadm -Ln --persistent-conn")?;
     scene.fact(kept, "each port goes where that port went before")?;
     scene.fact(parted > 0, "but the two ports of a client need not go to one real server")?;
-    let templates = scene.connections().iter().filter(|entry| entry.template).count();
+    let templates = scene.connections()?.iter().filter(|entry| entry.template).count();
     scene.fact(templates == 6, "two templates a client, one for each port")
 }

@@ -25,14 +25,14 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
     scene.type_lines("ipvsadm -Ln")?;
     let shares = SERVERS.map(|addr| visits.iter().filter(|visit| visit.server == addr).count());
     scene.fact(shares == [12, 6], "12 to 6 is exactly 4 to 2")?;
-    let services = scene.services();
+    let services = scene.services()?;
     let listed = SERVERS.map(|addr| {
         let mut all = services.iter().flat_map(|service| &service.destinations);
         let server = all.find(|server| server.spec.addr.addr == IpAddr::V4(addr));
         server.map_or(0, |server| server.active as usize)
     });
     scene.fact(listed == shares, "the director counts what the real servers say they serve")?;
-    let totals = scene.totals();
+    let totals = scene.totals()?;
     scene.fact(
         totals.packets_in > 0 && totals.packets_out == 0,
         "requests passed the director; answers went from server to client without it",

@@ -30,7 +30,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
     scene.moment(&format!("The template's {persistence} s are over, its connection is not."))?;
     scene.type_lines("ipvsadm -Lcn")?;
     let fin_wait = FIN_WAIT + CLOSED - renewed - 1;
-    let holds = scene.shows(client, &[("FIN_WAIT", fin_wait), ("ASSURED", 58)]);
+    let holds = scene.shows(client, &[("FIN_WAIT", fin_wait), ("ASSURED", 58)])?;
     scene.fact(holds, &format!("at {persistence} s the template started again, at 60 s"))?;
     match scene.pace() {
         Pace::Virtual => ends(scene, client, persistence + 60),
@@ -43,19 +43,19 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
 
 /// From the client's SYN to its FIN, and a bit.
 fn counts_down(scene: &mut Scene<'_>, client: Ipv4Addr, persistence: u64) -> Result<(), DemoError> {
-    scene.cut_off(true);
+    scene.cut_off(true)?;
     let link = scene.connect(client, 80)?;
     scene.wait_until(0);
     scene.moment("The client's SYN has come; the real server has not answered yet.")?;
     scene.type_lines("ipvsadm -Lcn")?;
-    let holds = scene.shows(client, &[("SYN_RECV", 59), ("NONE", persistence - 1)]);
+    let holds = scene.shows(client, &[("SYN_RECV", 59), ("NONE", persistence - 1)])?;
     scene.fact(holds, "the template is the line of client port 0; its state is NONE")?;
-    scene.cut_off(false);
+    scene.cut_off(false)?;
     scene.wait_open(link)?;
     scene.wait_until(2);
     scene.moment("The handshake is done: ASSURED. (Older kernels go on saying NONE.)")?;
     scene.type_lines("ipvsadm -Lcn")?;
-    let holds = scene.shows(client, &[("ESTABLISHED", 88), ("ASSURED", persistence - 3)]);
+    let holds = scene.shows(client, &[("ESTABLISHED", 88), ("ASSURED", persistence - 3)])?;
     scene.fact(holds, "it counts down, although its connection is in use")?;
     scene.wait_until(CLOSED);
     scene.close(link)?;
@@ -64,7 +64,7 @@ fn counts_down(scene: &mut Scene<'_>, client: Ipv4Addr, persistence: u64) -> Res
     scene.moment(&format!("The client closed its connection at {CLOSED} s."))?;
     scene.type_lines("ipvsadm -Lcn")?;
     let fin_wait = FIN_WAIT + CLOSED - before - 1;
-    let holds = scene.shows(client, &[("FIN_WAIT", fin_wait), ("ASSURED", 1)]);
+    let holds = scene.shows(client, &[("FIN_WAIT", fin_wait), ("ASSURED", 1)])?;
     scene.fact(holds, "FIN_WAIT will last longer than the template")
 }
 
@@ -72,11 +72,11 @@ fn ends(scene: &mut Scene<'_>, client: Ipv4Addr, end: u64) -> Result<(), DemoErr
     scene.wait_until(end - 5);
     scene.moment(&format!("The connection ended at {} s.", CLOSED + FIN_WAIT))?;
     scene.type_lines("ipvsadm -Lcn")?;
-    let holds = scene.shows(client, &[("ASSURED", 4)]);
+    let holds = scene.shows(client, &[("ASSURED", 4)])?;
     scene.fact(holds, &format!("the template does not end with it, but at {end} s"))?;
     scene.wait_until(end);
     scene.moment("No connection holds it any more.")?;
     scene.type_lines("ipvsadm -Lcn")?;
-    let holds = scene.shows(client, &[]);
+    let holds = scene.shows(client, &[])?;
     scene.fact(holds, "the template is gone, the client forgotten")
 }

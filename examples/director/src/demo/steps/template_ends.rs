@@ -24,14 +24,14 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
     scene.wait_until(1);
     scene.moment("A client has come and gone.")?;
     scene.type_lines("ipvsadm -Lcn")?;
-    let first = scene.shows(client, &[("FIN_WAIT", fin - 2), ("ASSURED", persistence - 2)]);
+    let first = scene.shows(client, &[("FIN_WAIT", fin - 2), ("ASSURED", persistence - 2)])?;
     scene.wait_until(persistence - 2);
     scene.moment("FIN_WAIT is over, the client still remembered.")?;
     scene.type_lines("ipvsadm -Lcn")?;
-    let then = scene.shows(client, &[("ASSURED", 1)]);
+    let then = scene.shows(client, &[("ASSURED", 1)])?;
     scene.wait_until(persistence + 1);
     scene.moment("The template ended by its own timeout.")?;
     scene.type_lines("ipvsadm -Lcn")?;
-    let last = scene.shows(client, &[]);
+    let last = scene.shows(client, &[])?;
     scene.fact(first && then && last, "no renewal came in between")
 }

@@ -18,12 +18,12 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
     scene.wait_until(1);
     scene.moment("A client has come and gone.")?;
     scene.type_lines("ipvsadm -Lcn")?;
-    let first = scene.shows(client, &[("FIN_WAIT", 58), ("ASSURED", 2)]);
+    let first = scene.shows(client, &[("FIN_WAIT", 58), ("ASSURED", 2)])?;
     scene.wait_until(6);
     scene.visit(client, 80)?;
     scene.wait_until(7);
     scene.moment("It came back at 6 s, when the template had been renewed.")?;
     scene.type_lines("ipvsadm -Lcn")?;
-    let second = scene.shows(client, &[("FIN_WAIT", 52), ("ESTABLISHED", 88), ("ASSURED", 58)]);
+    let second = scene.shows(client, &[("FIN_WAIT", 52), ("ESTABLISHED", 88), ("ASSURED", 58)])?;
     scene.fact(first && second, "its first connection was remembered for 4 s, the second is for 60")
 }
