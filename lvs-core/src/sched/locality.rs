@@ -71,8 +71,9 @@ impl Entry {
         self.set.iter().flatten().count()
     }
 
-    /// The least loaded of the set that may still be chosen.
-    fn least(&self, candidates: &Candidates<'_>) -> Option<usize> {
+    /// The least loaded of the set that may still be chosen. The only server of lblc is kept even when
+    /// its threshold is reached: what a threshold closes is the choice of a new one (`lblc-threshold`).
+    fn least(&self, candidates: &Candidates<'_>, set_max: usize) -> Option<usize> {
         let mut best: Option<usize> = None;
         for position in self.set.iter().flatten().filter_map(|&d| candidates.position_of(d)) {
             let d = candidates.at(position);
@@ -81,7 +82,8 @@ impl Entry {
                 weighted(load::connections(b), d.weight())
                     > weighted(load::connections(d), b.weight())
             };
-            if d.is_eligible() && best.is_none_or(lighter) {
+            let may_stay = d.is_eligible() || set_max == 1 && d.weight() > 0;
+            if may_stay && best.is_none_or(lighter) {
                 best = Some(position);
             }
         }
@@ -127,7 +129,7 @@ impl Schedule for Locality {
         let set_max = self.set_max;
         let entry = self.entry(request.flow.virtual_addr());
         if entry.used.is_some() {
-            let chosen = entry.least(candidates);
+            let chosen = entry.least(candidates, set_max);
             if entry.len() > 1 && request.now.saturating_since(entry.changed) > EXPIRATION {
                 entry.drop_most_loaded(candidates);
             }
