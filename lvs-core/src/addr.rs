@@ -47,6 +47,7 @@ impl MacAddr {
     pub const BROADCAST: MacAddr = MacAddr([0xff; 6]);
 
     /// Whether the group bit is set (multicast or broadcast).
+    #[inline]
     pub const fn is_group(self) -> bool {
         self.0[0] & 1 == 1
     }

@@ -4,14 +4,18 @@
 //! still refer to it, it waits unlisted, and adding the same server again brings it back with its
 //! counts (rules L1, L4, R9).
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::command::{DestinationSpec, ForwardingMethod, ServiceKey};
 use crate::flow::Endpoint;
 use crate::ids::{DestIndex, ServiceIndex};
 use crate::neighbor::NeighborIndex;
-use crate::stats::Counters;
 use crate::time::{Duration, Instant};
+
+mod front;
+
+pub(crate) use front::{Front, Trail};
 
 /// How often unlisted destinations are looked at, as in the kernel (`IPVS.md` in the field's words: the
 /// trash is checked each 60 s).
@@ -57,7 +61,7 @@ pub(crate) struct PathMtu {
 pub struct Destination {
     pub(crate) spec: DestinationSpec,
     pub(crate) service_key: ServiceKey,
-    pub(crate) service: Option<ServiceIndex>,
+    service: Option<ServiceIndex>,
     pub(crate) hop: Hop,
     /// What is known of the path beyond the first link; only tunnels look at it.
     pub(crate) path: Option<PathMtu>,
@@ -66,7 +70,6 @@ pub struct Destination {
     pub(crate) persistent: u32,
     pub(crate) overloaded: bool,
     last_weight: u32,
-    pub(crate) counters: Counters,
     idle_since: Option<Instant>,
 }
 
@@ -88,7 +91,6 @@ impl Destination {
             persistent: 0,
             overloaded: false,
             last_weight: spec.weight,
-            counters: Counters::default(),
             idle_since: None,
         }
     }
@@ -256,13 +258,15 @@ impl Destination {
 #[derive(Debug)]
 pub struct Destinations {
     slots: Vec<Option<Destination>>,
+    fronts: Vec<Front>,
     free: Vec<u32>,
 }
 
 impl Destinations {
     pub(crate) fn new(capacity: u32) -> Destinations {
         let free = (0..capacity).rev().collect();
-        Destinations { slots: (0..capacity).map(|_| None).collect(), free }
+        let slots = (0..capacity).map(|_| None).collect();
+        Destinations { slots, fronts: vec![Front::EMPTY; capacity as usize], free }
     }
 
     /// Puts a destination in a free place; `None` if there is none.
@@ -271,6 +275,8 @@ impl Destinations {
             self.reclaim_idle();
         }
         let index = self.free.pop()?;
+        self.fronts[index as usize] = Front::EMPTY;
+        self.fronts[index as usize].set_service(destination.service);
         self.slots[index as usize] = Some(destination);
         Some(DestIndex(index))
     }
@@ -283,6 +289,18 @@ impl Destinations {
     /// The destination at a place that is in use.
     pub(crate) fn at_mut(&mut self, index: DestIndex) -> &mut Destination {
         self.slots[index.index()].as_mut().expect("INVARIANT: an index in use names a destination")
+    }
+
+    /// What packets need of the destination at a place.
+    #[inline]
+    pub(crate) fn front(&self, index: DestIndex) -> &Front {
+        &self.fronts[index.index()]
+    }
+
+    /// What packets need of the destination at a place.
+    #[inline]
+    pub(crate) fn front_mut(&mut self, index: DestIndex) -> &mut Front {
+        &mut self.fronts[index.index()]
     }
 
     /// All places in use.
@@ -313,6 +331,18 @@ impl Destinations {
         let destination = self.at_mut(index);
         destination.service = None;
         destination.idle_since = None;
+        self.front_mut(index).set_service(None);
+    }
+
+    /// Puts an unlisted destination back into its service, with the counts and counters it had.
+    pub(crate) fn relist(&mut self, index: DestIndex, service: ServiceIndex) {
+        self.at_mut(index).service = Some(service);
+        self.front_mut(index).set_service(Some(service));
+    }
+
+    /// Sets all counters to zero.
+    pub(crate) fn zero_counters(&mut self) {
+        self.fronts.iter_mut().for_each(|front| front.counters = Front::EMPTY.counters);
     }
 
     /// The regular look at unlisted destinations: one without connections is noted at one look and

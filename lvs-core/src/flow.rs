@@ -126,6 +126,20 @@ impl FlowKey {
         FlowKey([c0, c1, v0, v1, tail])
     }
 
+    /// The key of a flow from words as they stand in it; `ports` is the client's in the upper half, as in
+    /// a transport header.
+    #[inline(always)]
+    pub(crate) const fn of_words(
+        family: Family,
+        protocol: Protocol,
+        client: [u64; 2],
+        virt: [u64; 2],
+        ports: u32,
+    ) -> FlowKey {
+        let tail = ports.rotate_left(16) as u64 | (protocol.0 as u64) << 32 | (family as u64) << 40;
+        FlowKey([client[0], client[1], virt[0], virt[1], tail])
+    }
+
     /// The address family.
     #[inline]
     pub const fn family(&self) -> Family {

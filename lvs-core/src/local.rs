@@ -36,9 +36,9 @@ impl LocalAddresses {
     }
 
     /// Whether an address, as the words of a flow key, is local.
-    #[inline]
-    pub(crate) fn contains(&self, words: &Words) -> bool {
-        self.lookup.find(words).is_some()
+    #[inline(never)]
+    pub(crate) fn contains(&self, words: Words) -> bool {
+        self.lookup.find(&words).is_some()
     }
 
     pub(crate) fn find(&self, addr: IpAddr) -> Option<&LocalAddress> {

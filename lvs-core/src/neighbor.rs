@@ -84,6 +84,8 @@ pub(crate) struct Neighbors {
     free: Vec<u32>,
     /// No neighbour's time comes before this.
     next_due: Instant,
+    /// Changes with the Ethernet address of any neighbour.
+    version: u32,
 }
 
 impl Neighbors {
@@ -94,6 +96,7 @@ impl Neighbors {
             capacity: capacity as usize,
             free: Vec::with_capacity(capacity as usize),
             next_due: Instant::MAX,
+            version: 0,
         }
     }
 
@@ -143,6 +146,12 @@ impl Neighbors {
         Some(NeighborIndex(index))
     }
 
+    /// A number that changes with the Ethernet address of any neighbour, also where one is lost.
+    #[inline]
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
     /// Forgets a neighbour that nobody needs, unless packets wait for it or it was set for good.
     pub(crate) fn forget(&mut self, index: NeighborIndex) {
         let entry = &mut self.entries[index.0 as usize];
@@ -150,6 +159,7 @@ impl Neighbors {
             return;
         }
         entry.state = State::Unknown;
+        self.version = self.version.wrapping_add(1);
         let words = words(entry.port, &entry.tags, entry.addr);
         if self.lookup.find(&words) == Some(index.0) {
             self.lookup.remove(&words);
@@ -170,6 +180,7 @@ impl Neighbors {
     pub(crate) fn set_permanent(&mut self, index: NeighborIndex, mac: MacAddr) {
         let entry = self.at_mut(index);
         (entry.mac, entry.state) = (mac, State::Permanent);
+        self.version = self.version.wrapping_add(1);
     }
 
     /// Somebody needs the address. Returns whether a request is to be sent now.
@@ -197,6 +208,7 @@ impl Neighbors {
         let until = now + REACHABLE;
         (entry.mac, entry.state) = (mac, State::Reachable { until });
         self.next_due = self.next_due.min(until);
+        self.version = self.version.wrapping_add(u32::from(news));
         news
     }
 
@@ -217,6 +229,7 @@ impl Neighbors {
             let (state, due) = step(entry.state, now, index);
             entry.state = state;
             if due.is_some() {
+                self.version = self.version.wrapping_add(u32::from(state == State::Silent));
                 return due;
             }
             next_due = next_due.min(due_at(state));

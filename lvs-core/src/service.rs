@@ -1,6 +1,7 @@
 //! Virtual services and the order in which a packet finds its own.
 
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -19,7 +20,6 @@ pub(crate) struct Service {
     /// Newest first (rule S1).
     pub(crate) list: Vec<DestIndex>,
     pub(crate) scheduler: Box<dyn Schedule>,
-    pub(crate) counters: Counters,
 }
 
 impl Service {
@@ -32,6 +32,8 @@ impl Service {
 #[derive(Debug)]
 pub(crate) struct Services {
     slots: Vec<Option<Service>>,
+    /// Apart from the services, for packets touch nothing else of theirs once they have a connection.
+    counters: Vec<Counters>,
     free: Vec<u32>,
     lookup: Lookup,
     /// Services on TCP port 21, which catch further ports (rule P7).
@@ -46,6 +48,7 @@ impl Services {
     pub(crate) fn new(capacity: u32, seed: [u64; 2]) -> Services {
         Services {
             slots: (0..capacity).map(|_| None).collect(),
+            counters: vec![Counters::default(); capacity as usize],
             free: (0..capacity).rev().collect(),
             lookup: Lookup::new(capacity, seed),
             ftp: 0,
@@ -102,8 +105,21 @@ impl Services {
             .filter_map(|(i, slot)| slot.as_ref().map(|s| (ServiceIndex(i as u32), s)))
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Service> {
-        self.slots.iter_mut().filter_map(Option::as_mut)
+    /// What went through a service.
+    #[inline]
+    pub(crate) fn counters(&self, index: ServiceIndex) -> &Counters {
+        &self.counters[index.index()]
+    }
+
+    /// What went through a service.
+    #[inline]
+    pub(crate) fn counters_mut(&mut self, index: ServiceIndex) -> &mut Counters {
+        &mut self.counters[index.index()]
+    }
+
+    /// Sets the counters of all services to zero.
+    pub(crate) fn zero_counters(&mut self) {
+        self.counters.fill(Counters::default());
     }
 
     /// Adds a service whose key is not there yet; `None` if there is no room.
@@ -115,6 +131,7 @@ impl Services {
         self.free.pop();
         self.count(&service.spec.key, 1);
         self.slots[index as usize] = Some(service);
+        self.counters[index as usize] = Counters::default();
         Some(ServiceIndex(index))
     }
 

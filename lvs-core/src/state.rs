@@ -41,6 +41,7 @@ impl State {
     /// How many states there are.
     pub const COUNT: usize = State::Udp as usize + 1;
 
+    #[cfg(test)]
     const ALL: [State; State::COUNT] = [
         State::None,
         State::Established,
@@ -57,8 +58,23 @@ impl State {
     ];
 
     /// The state stored as `byte` in a connection; `None` for a byte no state has.
+    #[inline]
     pub fn from_byte(byte: u8) -> State {
-        State::ALL.get(usize::from(byte)).copied().unwrap_or(State::None)
+        // A match that the compiler knows for what it is, a comparison, where an array would be read.
+        match byte {
+            1 => State::Established,
+            2 => State::SynSent,
+            3 => State::SynRecv,
+            4 => State::FinWait,
+            5 => State::TimeWait,
+            6 => State::Close,
+            7 => State::CloseWait,
+            8 => State::LastAck,
+            9 => State::Listen,
+            10 => State::SynAck,
+            11 => State::Udp,
+            _ => State::None,
+        }
     }
 
     /// The name as listings print it.
@@ -105,6 +121,7 @@ pub const NEW_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Which side a packet came from, as far as the director can know the other side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum Direction {
     /// From the client; the director sees the answers too.
     Input,
@@ -117,27 +134,60 @@ pub enum Direction {
 /// The state that follows `state` on a TCP segment.
 ///
 /// Of several flags RST counts before SYN, FIN and ACK; a segment with none of them closes (rule C2).
-pub fn tcp_step(state: State, direction: Direction, flags: TcpFlags) -> State {
-    let row = if flags.rst() {
-        3
+#[inline]
+pub const fn tcp_step(state: State, direction: Direction, flags: TcpFlags) -> State {
+    NEXT[direction as usize][column(flags)][state as usize]
+}
+
+/// RST, SYN, FIN and ACK of a segment as a number below 16.
+#[inline]
+const fn column(flags: TcpFlags) -> usize {
+    const _: () = assert!(TcpFlags::RST.0 | TcpFlags::SYN.0 | TcpFlags::FIN.0 == 7);
+    const _: () = assert!(TcpFlags::ACK.0 >> 1 == 8);
+    (flags.0 & 7 | flags.0 >> 1 & 8) as usize
+}
+
+/// Every step worked out, so that a segment costs one look: for each direction and combination of flags
+/// the state that follows each state.
+const NEXT: [[[State; 16]; 16]; 3] = {
+    let mut next = [[[State::Close; 16]; 16]; 3];
+    let tables = [&INPUT, &OUTPUT, &INPUT_ONLY];
+    let mut direction = 0;
+    while direction < 3 {
+        let mut bits = 0;
+        while bits < 256 {
+            let flags = TcpFlags(bits as u8);
+            if let Some(row) = row(flags) {
+                let mut state = 0;
+                while state < TCP_STATES {
+                    next[direction][column(flags)][state] = tables[direction][row][state];
+                    state += 1;
+                }
+            }
+            bits += 1;
+        }
+        direction += 1;
+    }
+    next
+};
+
+/// The row of the tables that a segment's flags choose.
+const fn row(flags: TcpFlags) -> Option<usize> {
+    if flags.rst() {
+        Some(3)
     } else if flags.syn() {
-        0
+        Some(0)
     } else if flags.fin() {
-        1
+        Some(1)
     } else if flags.ack() {
-        2
+        Some(2)
     } else {
-        return State::Close;
-    };
-    let table = match direction {
-        Direction::Input => &INPUT,
-        Direction::Output => &OUTPUT,
-        Direction::InputOnly => &INPUT_ONLY,
-    };
-    table[row].get(state as usize).copied().unwrap_or(State::Close)
+        None
+    }
 }
 
 /// The state that follows on a packet of a protocol without states of its own.
+#[inline]
 pub const fn other_step(protocol: Protocol) -> State {
     match protocol {
         Protocol::UDP => State::Udp,
@@ -150,8 +200,10 @@ use State::{
     SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
 };
 
+/// The states of TCP, which come first.
+const TCP_STATES: usize = 11;
 /// Rows SYN, FIN, ACK, RST; columns the TCP states in the order of [`State`].
-type Transitions = [[State; 11]; 4];
+type Transitions = [[State; TCP_STATES]; 4];
 
 #[rustfmt::skip]
 const INPUT: Transitions = [
@@ -180,7 +232,7 @@ const INPUT_ONLY: Transitions = [
     /* RST */ [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
 ];
 
-const _: () = assert!(SA as usize == 10, "TCP states must index the columns");
+const _: () = assert!(SA as usize == TCP_STATES - 1, "TCP states must index the columns");
 
 #[cfg(test)]
 mod tests {

@@ -63,13 +63,20 @@ impl Index {
         prefetch(&lines[self.home(hash)]);
     }
 
-    /// The first place whose tag is that of `hash`.
+    /// A place whose tag is that of `hash`: of several, which agree in 31 bits that the choice of the bucket
+    /// did not look at, any.
     #[inline]
-    pub(crate) fn first(&self, lines: &[Line], hash: u64) -> Option<u32> {
+    pub(crate) fn candidate(&self, lines: &[Line], hash: u64) -> Option<u32> {
         let bucket = &lines[self.home(hash)];
-        let hits = hits(bucket, tag(hash));
-        if hits != 0 {
-            return Some(place(bucket, hits));
+        let tag = tag(hash);
+        // Conditional moves, no branches: which lane it is cannot be predicted, and a search that is
+        // for a single entry needs no mask of lanes.
+        let mut found = 0;
+        for &entry in &bucket.0[..LANES] {
+            found = if entry as u32 == tag { entry } else { found };
+        }
+        if found != 0 {
+            return Some((found >> 32) as u32);
         }
         if bucket.0[OVERFLOW] == 0 { None } else { self.search(lines, hash, |_| true) }
     }
@@ -169,11 +176,11 @@ impl Index {
     }
 }
 
-/// The low half of the hash, which the choice of the bucket leaves unused; never 0, which marks a free
-/// lane.
+/// The low half of the hash, which the choice of the bucket leaves unused; made odd, because 0 marks a
+/// free lane.
 #[inline]
 fn tag(hash: u64) -> u32 {
-    (hash as u32).max(1)
+    hash as u32 | 1
 }
 
 /// One bit for each lane with this tag. (Written so that the compiler compares several at once.)

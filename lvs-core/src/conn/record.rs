@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::flow::FlowKey;
+use crate::flow::{FlowKey, Protocol};
 use crate::ids::{DestIndex, FwMark, TemplateId};
 
 /// One cache line of the connection table's [`Region`](super::Region).
@@ -57,6 +57,12 @@ impl Hot<'_> {
     pub fn key(&self) -> FlowKey {
         let [a, b, c, d, tail, ..] = self.0.0;
         FlowKey([a, b, c, d, tail & KEY_TAIL])
+    }
+
+    /// The protocol of the flow.
+    #[inline]
+    pub fn protocol(&self) -> Protocol {
+        Protocol((self.0.0[W_TAIL] >> 32) as u8)
     }
 
     /// Whether the record holds the connection of this flow.
@@ -211,8 +217,9 @@ impl HotMut<'_> {
     #[inline]
     pub fn record_packet(&mut self, now_tick: u32, bytes: u32) {
         self.set_last_seen(now_tick);
-        let packets = self.read().packets().saturating_add(1);
-        self.set_packets(packets);
+        let packets = &mut self.0.0[W_STATE_PACKETS];
+        // The count is the upper half: where it is full, the sum would not fit.
+        *packets = packets.checked_add(1 << 32).unwrap_or(*packets);
         self.0.0[W_BYTES] = self.0.0[W_BYTES].wrapping_add(u64::from(bytes));
     }
 

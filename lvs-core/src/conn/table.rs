@@ -191,7 +191,7 @@ impl ConnTable {
     /// yet: this is just a hint for [`find`](Self::find).
     #[inline]
     pub fn candidate(&self, hash: u64) -> Option<ConnId> {
-        let slot = self.index.first(self.index_lines(), hash)? & !ALIAS;
+        let slot = self.index.candidate(self.index_lines(), hash)? & !ALIAS;
         self.prefetch_record(ConnId(slot));
         Some(ConnId(slot))
     }
@@ -200,8 +200,8 @@ impl ConnTable {
     /// happens for a slot that the table does not have.
     #[inline]
     pub fn prefetch_record(&self, id: ConnId) {
-        if id.0 < self.capacity {
-            prefetch(&self.region.lines()[self.layout.hot + id.index()]);
+        if let Some(record) = self.hot_lines().get(id.index()) {
+            prefetch(record);
         }
     }
 
@@ -327,6 +327,14 @@ impl ConnTable {
         HotMut(&mut self.region.lines_mut()[at])
     }
 
+    /// The hot record of a [candidate](Self::candidate), to write, if it holds the connection of the flow.
+    #[inline(always)]
+    pub(crate) fn hot_of(&mut self, id: ConnId, key: &FlowKey) -> Option<HotMut<'_>> {
+        let at = self.layout.hot + id.index();
+        let record = HotMut(self.region.lines_mut().get_mut(at)?);
+        record.read().holds(key).then_some(record)
+    }
+
     /// Counts a packet of `bytes` bytes seen at `now_tick`.
     #[inline]
     pub fn record_packet(&mut self, id: ConnId, now_tick: u32, bytes: u32) {
@@ -382,6 +390,11 @@ impl ConnTable {
     #[inline]
     fn index_lines(&self) -> &[Line] {
         &self.region.lines()[self.layout.index..self.layout.hot]
+    }
+
+    #[inline]
+    fn hot_lines(&self) -> &[Line] {
+        &self.region.lines()[self.layout.hot..self.layout.cold]
     }
 
     fn header(&self) -> &[u64; 8] {

@@ -26,6 +26,7 @@ impl Director {
     pub fn apply(&mut self, now: Instant, command: Command) -> Result<(), ApplyError> {
         self.advance(now);
         self.settle();
+        self.commands = self.commands.wrapping_add(1);
         match command {
             Command::AddService(spec) => self.add_service(spec),
             Command::EditService(spec) => self.edit_service(spec),
@@ -94,7 +95,7 @@ impl Director {
         }
         let info = self.scheduler(&spec.scheduler)?;
         let scheduler = (info.make)(spec.flags, &Candidates::new(&[], &self.dests));
-        let service = Service { spec, list: Vec::new(), scheduler, counters: Counters::default() };
+        let service = Service { spec, list: Vec::new(), scheduler };
         let added = self.services.insert(service);
         added.map(|_| ()).ok_or(ApplyError::Limit("services_max"))
     }
@@ -142,9 +143,8 @@ impl Director {
         check_method(spec.method)?;
         let index = match self.dests.find_unlisted(&key, spec.addr) {
             Some(index) => {
-                let destination = self.dests.at_mut(index);
-                destination.service = Some(service);
-                destination.edit(spec);
+                self.dests.relist(index, service);
+                self.dests.at_mut(index).edit(spec);
                 index
             }
             None => {
@@ -185,16 +185,15 @@ impl Director {
 
     fn zero(&mut self, key: Option<ServiceKey>) -> Result<(), ApplyError> {
         let Some(key) = key else {
-            self.services.iter_mut().for_each(|service| service.counters = Counters::default());
-            self.dests.iter_mut().for_each(|(_, d)| d.counters = Counters::default());
+            self.services.zero_counters();
+            self.dests.zero_counters();
             self.stats.total = Counters::default();
             return Ok(());
         };
         let index = self.services.by_key(&key).ok_or(ApplyError::NoSuchService)?;
-        let service = self.services.at_mut(index);
-        service.counters = Counters::default();
-        for &destination in &service.list {
-            self.dests.at_mut(destination).counters = Counters::default();
+        *self.services.counters_mut(index) = Counters::default();
+        for &destination in &self.services.at(index).list {
+            self.dests.front_mut(destination).counters = Counters::default();
         }
         Ok(())
     }
@@ -215,7 +214,7 @@ impl Director {
         if spec.addresses.len() > self.locals.room() {
             return Err(ApplyError::Limit("local_addresses_max"));
         }
-        self.links[id.index()] = Some(Link { mac: spec.mac, mtu: spec.mtu });
+        self.links[id.index()] = Some(Link::new(spec.mac, spec.mtu));
         for prefix in &spec.addresses {
             self.locals.add_own(prefix.addr());
         }

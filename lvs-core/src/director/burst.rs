@@ -1,26 +1,31 @@
 //! A burst in passes, so that the memory accesses of its frames overlap.
 //!
 //! ```text
-//!  classify   bytes ─▶ Headers, hash; the bucket is asked for
+//!  classify   bytes ─▶ key, hash; the bucket is asked for
 //!  candidate  bucket ─▶ record, which is asked for
-//!  decide     record ─▶ verdict
+//!  decide     record ─▶ verdict: the short way (established.rs) or the long one (inbound.rs)
 //! ```
 //!
 //! What the first pass finds stays where it is written, in the director's scratch: moving the headers of
-//! a burst from pass to pass by value cost more than parsing them.
+//! a burst from pass to pass by value cost more than parsing them. What few frames need is out of line, so
+//! that the loops of the many keep their values in registers.
 
 use super::{Director, inbound, link};
 use crate::drop::{DropReason, PassReason};
 use crate::explain::{Event, Explain, Silent};
+use crate::flow::FlowKey;
 use crate::ids::ConnId;
 use crate::io::{Frame, Verdict};
 use crate::lookup::Words;
-use crate::parse::{Headers, Parsed, parse, parse_super};
+use crate::parse::{Headers, Parsed, Plain, parse, parse_super, plain_v4, plain_v6};
 use crate::time::Instant;
-use crate::wire::ethernet::{self, VlanTags};
+use crate::wire::ethernet;
 
 /// Frames whose memory accesses are overlapped: 32 gives all there is to gain, more gives nothing.
 const STAGE: usize = 32;
+
+/// Words that no address has.
+const NO_ADDRESS: Words = [0, 0, u64::MAX];
 
 /// Scratch for the frames of one stage.
 #[derive(Debug)]
@@ -36,32 +41,43 @@ impl Default for Stage {
 #[derive(Clone, Copy, Debug)]
 struct Staged {
     kind: Kind,
+    /// The verdict, if it is settled.
+    settled: Verdict,
     /// The slot that probably has the packet's connection.
     hint: Option<ConnId>,
     hash: u64,
-    /// Meaningful for packets that go on to the connection table, and neighbour messages.
+    /// Of a plain packet to a local address, all that is known yet.
+    plain: Plain,
+    /// Of any other packet, its headers; of ARP the tags and where its packet begins.
     headers: Headers,
 }
 
 impl Staged {
     const EMPTY: Staged = Staged {
-        kind: Kind::Settled(Verdict::Drop(DropReason::Undecided)),
+        kind: Kind::Settled,
+        settled: Verdict::Drop(DropReason::Undecided),
         hint: None,
         hash: 0,
+        plain: Plain::EMPTY,
         headers: Headers::EMPTY,
     };
+
+    fn settle(&mut self, verdict: Verdict) {
+        (self.kind, self.settled) = (Kind::Settled, verdict);
+    }
 }
 
 /// What a frame turned out to be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
-    /// The verdict is known.
-    Settled(Verdict),
-    /// ARP, with where its packet begins.
-    Arp(VlanTags, u16),
+    /// Nothing that is to be looked for: the verdict is known.
+    Settled,
+    Arp,
     /// ICMPv6 that may be a neighbour message.
     Neighbor,
-    /// To a local address.
+    /// A plain packet to a local address.
+    Plain,
+    /// Any other packet to a local address.
     Inbound,
     /// To any other address: perhaps a real server's answer.
     Crossing,
@@ -94,56 +110,99 @@ impl Director {
     }
 
     /// First pass.
+    #[inline(never)]
     fn classify_all(&self, frames: &[Frame<'_>], staged: &mut [Staged]) {
         // Most packets of a burst are to the same address as the one before.
         let mut local = NO_ADDRESS;
         for (frame, staged) in frames.iter().zip(staged) {
-            staged.kind = self.classify(frame, staged, &mut local);
+            match plain_v4(frame.bytes()) {
+                Some(packet) => self.classify_plain(frame, packet, staged, &mut local),
+                None => self.classify_other(frame, staged, &mut local),
+            }
         }
     }
 
-    /// What a frame is and whether it concerns us. `local` is an address known to be local.
+    /// Whether a plain packet concerns us, and where it is looked for. `local` is an address known to be
+    /// local.
     #[inline(always)]
-    fn classify(&self, frame: &Frame<'_>, staged: &mut Staged, local: &mut Words) -> Kind {
+    fn classify_plain(
+        &self,
+        frame: &Frame<'_>,
+        packet: Plain,
+        staged: &mut Staged,
+        local: &mut Words,
+    ) {
+        let station = ethernet::dst_word(frame.bytes());
+        if self.link(frame.port()).is_some_and(|link| link.station != station) {
+            return staged.settle(Verdict::Pass(PassReason::OtherStation));
+        }
+        let to = packet.flow.virtual_words();
+        if (to[0] ^ local[0]) | (to[1] ^ local[1]) | (to[2] ^ local[2]) != 0 {
+            if !self.locals.contains(to) {
+                return self.classify_crossing(packet.headers(frame.bytes()), staged);
+            }
+            *local = to;
+        }
+        staged.plain = packet;
+        self.look_for(staged, Kind::Plain, &packet.flow);
+    }
+
+    /// The first pass of any frame that is no plain IPv4 packet.
+    #[inline(never)]
+    fn classify_other(&self, frame: &Frame<'_>, staged: &mut Staged, local: &mut Words) {
+        if let Some(packet) = plain_v6(frame.bytes()) {
+            return self.classify_plain(frame, packet, staged, local);
+        }
         let parsed = match frame.offload.segments {
             None => parse(frame.bytes()),
             Some(_) => parse_super(frame.bytes()),
         };
-        match parsed {
-            Parsed::Ip(headers) => staged.headers = headers,
-            Parsed::Arp { tags, l3 } => return Kind::Arp(tags, l3),
-            Parsed::Other(reason) => return Kind::Settled(Verdict::Pass(reason)),
-            Parsed::Malformed(reason) => return Kind::Settled(Verdict::Drop(reason)),
-        }
-        let headers = &staged.headers;
+        let headers = match parsed {
+            Parsed::Ip(headers) => headers,
+            Parsed::Arp { tags, l3 } => {
+                (staged.headers.tags, staged.headers.l3) = (tags, l3);
+                staged.kind = Kind::Arp;
+                return;
+            }
+            Parsed::Other(reason) => return staged.settle(Verdict::Pass(reason)),
+            Parsed::Malformed(reason) => return staged.settle(Verdict::Drop(reason)),
+        };
         let station = ethernet::dst(frame.bytes());
         let ours = self.link(frame.port()).is_none_or(|link| link.mac == station);
-        if !ours {
-            return if station.is_group() && link::may_be_neighbor_message(headers) {
-                Kind::Neighbor
-            } else {
-                Kind::Settled(Verdict::Pass(PassReason::OtherStation))
-            };
-        }
-        let to = headers.flow.virtual_words();
-        let (kind, hash) = if to == *local || self.locals.contains(&to) {
-            *local = to;
-            if link::may_be_neighbor_message(headers) {
-                return Kind::Neighbor;
+        let local = ours && self.locals.contains(headers.flow.virtual_words());
+        match link::may_be_neighbor_message(&headers) {
+            true if local || !ours && station.is_group() => {
+                (staged.headers, staged.kind) = (headers, Kind::Neighbor);
             }
-            (Kind::Inbound, self.conns.hash(&headers.flow))
-        } else {
-            (Kind::Crossing, self.conns.hash(&headers.flow.reversed()))
-        };
+            _ if !ours => staged.settle(Verdict::Pass(PassReason::OtherStation)),
+            _ if local => {
+                staged.headers = headers;
+                self.look_for(staged, Kind::Inbound, &headers.flow);
+            }
+            _ => self.classify_crossing(headers, staged),
+        }
+    }
+
+    /// To an address that is not local: the connection of which it may be an answer is looked for.
+    #[inline(never)]
+    fn classify_crossing(&self, headers: Headers, staged: &mut Staged) {
+        staged.headers = headers;
+        self.look_for(staged, Kind::Crossing, &headers.flow.reversed());
+    }
+
+    /// Asks for the bucket of a key.
+    #[inline(always)]
+    fn look_for(&self, staged: &mut Staged, kind: Kind, key: &FlowKey) {
+        let hash = self.conns.hash(key);
         self.conns.prefetch(hash);
-        staged.hash = hash;
-        kind
+        (staged.kind, staged.hash) = (kind, hash);
     }
 
     /// Second pass: the buckets have come, the records are asked for.
+    #[inline(never)]
     fn find_candidates(&self, staged: &mut [Staged]) {
         for staged in staged {
-            if matches!(staged.kind, Kind::Inbound | Kind::Crossing) {
+            if matches!(staged.kind, Kind::Plain | Kind::Inbound | Kind::Crossing) {
                 staged.hint = self.conns.candidate(staged.hash);
             }
         }
@@ -154,44 +213,58 @@ impl Director {
         &mut self,
         first: usize,
         frames: &mut [Frame<'_>],
-        staged: &[Staged],
+        staged: &mut [Staged],
         x: &mut X,
     ) {
+        self.stats.received += frames.len() as u64;
         for (i, (frame, staged)) in frames.iter_mut().zip(staged).enumerate() {
-            let n = first + i;
-            let Staged { kind, hint, hash, headers } = staged;
-            let verdict = match kind {
-                Kind::Settled(verdict) => *verdict,
-                Kind::Arp(tags, l3) => self.arp(frame, tags, *l3),
-                Kind::Neighbor => self.neighbor_message(frame, headers),
-                Kind::Inbound => {
-                    let seen = inbound::Seen { n, headers, hash: *hash, hint: *hint };
-                    self.inbound(frame, &seen, x)
+            if staged.kind == Kind::Plain {
+                let port = self.pass_established(first + i, frame, &staged.plain, staged.hint, x);
+                if let Some(port) = port {
+                    self.stats.transmitted += 1;
+                    frame.verdict = Verdict::Transmit(port);
+                    continue;
                 }
-                Kind::Crossing => self.crossing(headers, *hash, *hint),
-            };
-            frame.verdict = verdict;
-            self.count(verdict);
-            match verdict {
-                Verdict::Drop(reason) => x.event(n, || Event::Dropped(reason)),
-                Verdict::Pass(reason) => x.event(n, || Event::Passed(reason)),
-                _ => {}
             }
+            self.decide(first + i, frame, staged, x);
         }
     }
 
-    #[inline]
-    fn count(&mut self, verdict: Verdict) {
-        self.stats.received += 1;
+    /// The long way.
+    #[inline(never)]
+    fn decide<X: Explain>(
+        &mut self,
+        n: usize,
+        frame: &mut Frame<'_>,
+        staged: &mut Staged,
+        x: &mut X,
+    ) {
+        if staged.kind == Kind::Plain {
+            (staged.kind, staged.headers) = (Kind::Inbound, staged.plain.headers(frame.bytes()));
+        }
+        let Staged { kind, settled, hint, hash, ref headers, .. } = *staged;
+        let verdict = match kind {
+            Kind::Settled => settled,
+            Kind::Arp => self.arp(frame, &headers.tags, headers.l3),
+            Kind::Neighbor => self.neighbor_message(frame, headers),
+            Kind::Plain | Kind::Inbound => {
+                self.inbound(frame, &inbound::Seen { n, headers, hash, hint }, x)
+            }
+            Kind::Crossing => self.crossing(headers, hash, hint),
+        };
+        frame.verdict = verdict;
         match verdict {
             Verdict::Transmit(_) => self.stats.transmitted += 1,
             Verdict::Reply(_) => self.stats.replied += 1,
             Verdict::Absorb => self.stats.absorbed += 1,
-            Verdict::Drop(reason) => self.stats.dropped[reason.index()] += 1,
-            Verdict::Pass(reason) => self.stats.passed[reason.index()] += 1,
+            Verdict::Drop(reason) => {
+                self.stats.dropped[reason.index()] += 1;
+                x.event(n, || Event::Dropped(reason));
+            }
+            Verdict::Pass(reason) => {
+                self.stats.passed[reason.index()] += 1;
+                x.event(n, || Event::Passed(reason));
+            }
         }
     }
 }
-
-/// Words that no address has.
-const NO_ADDRESS: Words = [0, 0, u64::MAX];

@@ -82,16 +82,14 @@ impl Director {
                 }
             },
         };
-        let destination = self.conns.dest(id);
-        self.count_in(destination, headers.ip_len);
         let way = self.way_of(id);
-        let direction = if self.conns.hot(id).flags() & flags::NO_OUTPUT != 0 {
-            Direction::InputOnly
-        } else {
-            Direction::Input
+        let direction = match self.conns.hot(id).flags() & flags::NO_OUTPUT {
+            0 => Direction::Input,
+            _ => Direction::InputOnly,
         };
-        self.conns.record_packet(id, self.tick(), headers.ip_len);
         self.step(seen.n, id, direction, flags, fresh, x);
+        self.conns.record_packet(id, self.tick(), headers.ip_len);
+        self.count_in(way.destination, headers.ip_len);
         Ok(way)
     }
 
@@ -118,9 +116,9 @@ impl Director {
             x.event(seen.n, || Event::ConnectionMissing);
             return Ok(Existing::Missing(None));
         };
-        let destination = self.dests.at(self.conns.dest(id));
+        let destination = self.conns.hot(id).dest();
         x.event(seen.n, || Event::ConnectionFound {
-            destination: destination.addr(),
+            destination: self.dests.at(destination).addr(),
             state: State::from_byte(self.conns.hot(id).state()),
         });
         let syn = flags.syn() && seen.headers.protocol == Protocol::TCP;
@@ -128,7 +126,7 @@ impl Director {
             x.event(seen.n, || Event::Rescheduled(why));
             return Ok(Existing::Missing(Some(id)));
         }
-        if !destination.is_listed() {
+        if self.dests.front(destination).service().is_none() {
             if !self.tunables.expire_nodest_conn {
                 return Err(Verdict::Drop(DropReason::DestinationGone));
             }
@@ -139,6 +137,7 @@ impl Director {
     }
 
     /// Whether a SYN on this connection is scheduled anew (rules C5, C6).
+    #[inline(never)]
     fn rescheduled(&self, id: ConnId) -> Option<Rescheduled> {
         let destination = self.dests.at(self.conns.dest(id));
         if self.tunables.expire_nodest_conn && destination.weight() == 0 {
@@ -195,8 +194,9 @@ impl Director {
         self.conns.find(key, hash, hint).filter(|&id| self.is_alive(id))
     }
 
-    /// Moves a connection's state on, and its place among active and inactive ones and in the wheel.
-    #[inline]
+    /// Moves a connection's state on, and its place among active and inactive ones and in the wheel. Most
+    /// packets find the state and its timeout as they leave them.
+    #[inline(always)]
     fn step<X: Explain>(
         &mut self,
         n: usize,
@@ -206,15 +206,15 @@ impl Director {
         fresh: bool,
         x: &mut X,
     ) {
-        let protocol = self.conns.key(id).protocol();
-        let from = State::from_byte(self.conns.hot(id).state());
+        let record = self.conns.hot(id);
+        let (protocol, from) = (record.protocol(), State::from_byte(record.state()));
         let to = match protocol {
             Protocol::TCP => tcp_step(from, direction, flags),
             _ => other_step(protocol),
         };
         x.event(n, || Event::State { from, to, timeout: self.lifetimes.duration(to) });
         let timeout = self.lifetimes.index(to);
-        if to != from || timeout != self.conns.hot(id).timeout_index() || fresh {
+        if to != from || timeout != record.timeout_index() || fresh {
             self.change_state(id, to, timeout, fresh);
         }
         if protocol == Protocol::UDP && direction == Direction::Output {
@@ -222,6 +222,7 @@ impl Director {
         }
     }
 
+    #[inline(never)]
     fn change_state(&mut self, id: ConnId, to: State, timeout: u16, fresh: bool) {
         let was_active = self.conns.hot(id).flags() & flags::INACTIVE == 0;
         if was_active != to.is_active() {
@@ -262,21 +263,22 @@ impl Director {
         self.wheel.file(timers::connection_timer(id), self.now.as_millis() + 1);
     }
 
+    #[inline]
     pub(super) fn count_in(&mut self, destination: DestIndex, bytes: u32) {
         let bytes = u64::from(bytes);
-        let destination = self.dests.at_mut(destination);
-        let Some(service) = destination.service else { return };
-        destination.counters.count_in(bytes);
-        self.services.at_mut(service).counters.count_in(bytes);
+        let front = self.dests.front_mut(destination);
+        let Some(service) = front.service() else { return };
+        front.counters.count_in(bytes);
+        self.services.counters_mut(service).count_in(bytes);
         self.stats.total.count_in(bytes);
     }
 
     pub(super) fn count_out(&mut self, destination: DestIndex, bytes: u32) {
         let bytes = u64::from(bytes);
-        let destination = self.dests.at_mut(destination);
-        let Some(service) = destination.service else { return };
-        destination.counters.count_out(bytes);
-        self.services.at_mut(service).counters.count_out(bytes);
+        let front = self.dests.front_mut(destination);
+        let Some(service) = front.service() else { return };
+        front.counters.count_out(bytes);
+        self.services.counters_mut(service).count_out(bytes);
         self.stats.total.count_out(bytes);
     }
 }

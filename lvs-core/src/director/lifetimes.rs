@@ -11,6 +11,8 @@ use crate::time::Duration;
 pub(super) struct Lifetimes {
     durations: [Duration; State::COUNT],
     indexes: [u16; State::COUNT],
+    /// The same in ticks.
+    ticks: [u32; State::COUNT],
     /// Of a connection whose first packet has not been through the state table.
     pub(super) new: u16,
     /// Of a connection that is to end at once.
@@ -22,6 +24,7 @@ impl Lifetimes {
         let mut lifetimes = Lifetimes {
             durations: [Duration::ZERO; State::COUNT],
             indexes: [0; State::COUNT],
+            ticks: [0; State::COUNT],
             new: intern(timeouts, NEW_TIMEOUT),
             ending: intern(timeouts, Duration::from_millis(1)),
         };
@@ -35,6 +38,12 @@ impl Lifetimes {
     #[inline]
     pub(super) fn index(&self, state: State) -> u16 {
         self.indexes[state as usize]
+    }
+
+    /// A state's timeout, as its index and in ticks.
+    #[inline]
+    pub(super) fn of(&self, state: State) -> (u16, u32) {
+        (self.indexes[state as usize], self.ticks[state as usize])
     }
 
     pub(super) fn duration(&self, state: State) -> Duration {
@@ -71,6 +80,7 @@ impl Lifetimes {
     fn set(&mut self, timeouts: &mut Timeouts, state: State, timeout: Duration) {
         self.durations[state as usize] = timeout;
         self.indexes[state as usize] = intern(timeouts, timeout);
+        self.ticks[state as usize] = ticks(timeout);
     }
 }
 

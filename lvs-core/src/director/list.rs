@@ -17,9 +17,9 @@ impl Director {
     pub fn services(&mut self, now: Instant) -> Vec<ServiceEntry> {
         self.advance(now);
         self.settle();
-        let entries = self.services.iter().map(|(_, service)| ServiceEntry {
+        let entries = self.services.iter().map(|(index, service)| ServiceEntry {
             spec: service.spec.clone(),
-            counters: service.counters,
+            counters: *self.services.counters(index),
             destinations: service
                 .list
                 .iter()
@@ -31,7 +31,7 @@ impl Director {
                         inactive: d.inactive,
                         persistent: d.persistent,
                         overloaded: d.overloaded,
-                        counters: d.counters,
+                        counters: self.dests.front(index).counters,
                     }
                 })
                 .collect(),

@@ -32,10 +32,12 @@ use crate::stats::Stats;
 use crate::store::Store;
 use crate::time::Instant;
 use crate::timer::TimerWheel;
+use crate::wire::ethernet;
 
 mod apply;
 mod burst;
 mod cut;
+mod established;
 mod flags;
 mod forward;
 mod icmp;
@@ -118,6 +120,8 @@ pub struct Director {
     next_unlisted_check: Option<Instant>,
     next_probe: Option<Instant>,
     next_reclaim: Option<Instant>,
+    /// Commands carried out so far.
+    commands: u32,
 }
 
 /// What forwarding needs to know of a port.
@@ -125,6 +129,15 @@ pub struct Director {
 struct Link {
     mac: MacAddr,
     mtu: u32,
+    /// The MAC address as [`ethernet::dst_word`] reads it.
+    station: u64,
+}
+
+impl Link {
+    fn new(mac: MacAddr, mtu: u32) -> Link {
+        let MacAddr([a, b, c, d, e, f]) = mac;
+        Link { mac, mtu, station: ethernet::dst_word(&[a, b, c, d, e, f, 0, 0]) }
+    }
 }
 
 impl Director {
@@ -186,6 +199,7 @@ impl Director {
             next_unlisted_check: None,
             next_probe: None,
             next_reclaim: None,
+            commands: 1,
             limits,
         })
     }

@@ -232,8 +232,8 @@ impl Director {
     }
 
     fn count_opened(&mut self, service: ServiceIndex, destination: DestIndex) {
-        self.dests.at_mut(destination).counters.connections += 1;
-        self.services.at_mut(service).counters.connections += 1;
+        self.dests.front_mut(destination).counters.connections += 1;
+        self.services.counters_mut(service).connections += 1;
         self.stats.total.connections += 1;
     }
 }

@@ -113,6 +113,7 @@ impl<'a> Frame<'a> {
     ///
     /// # Panics
     /// If the frame does not lie within the slot; a bug of the backend.
+    #[inline]
     pub fn new(slot: &'a mut [u8], start: usize, len: usize, port: PortId) -> Frame<'a> {
         let end = start + len;
         assert!(end <= slot.len(), "a frame must lie within its slot");
@@ -121,41 +122,49 @@ impl<'a> Frame<'a> {
     }
 
     /// The port the frame came in by.
+    #[inline]
     pub fn port(&self) -> PortId {
         self.port
     }
 
     /// Where the frame begins in its slot, and its length: what a backend needs to send it.
+    #[inline]
     pub fn range(&self) -> core::ops::Range<usize> {
         self.start..self.end
     }
 
     /// The frame, from the Ethernet header on.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.slot[self.start..self.end]
     }
 
     /// The frame, from the Ethernet header on.
+    #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.slot[self.start..self.end]
     }
 
     /// Length in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.end - self.start
     }
 
     /// Whether there are no bytes.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.end == self.start
     }
 
     /// Free bytes in front.
+    #[inline]
     pub fn headroom(&self) -> usize {
         self.start
     }
 
     /// The most bytes that [`Frame::set_len`] accepts.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.slot.len() - self.start
     }
@@ -195,6 +204,7 @@ impl<'a> Frame<'a> {
 
     /// Sets the length, growing or shrinking at the end. Returns `false`, and changes nothing, if the
     /// slot is too small.
+    #[inline]
     pub fn set_len(&mut self, len: usize) -> bool {
         if len > self.capacity() {
             return false;

@@ -16,9 +16,11 @@
 
 mod ipv4;
 mod ipv6;
+mod plain;
 mod quoted;
 mod transport;
 
+pub(crate) use plain::{Plain, plain_v4, plain_v6};
 pub use quoted::{Quoted, parse_quoted};
 
 use core::net::IpAddr;

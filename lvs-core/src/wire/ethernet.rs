@@ -128,6 +128,16 @@ pub fn dst(frame: &[u8]) -> MacAddr {
     MacAddr([a, b, c, d, e, f])
 }
 
+/// The destination address as a number that is the same for the same address, for one comparison.
+///
+/// # Panics
+/// If the frame is shorter than eight bytes; [`parse`](crate::parse::parse) lets no such frame through.
+#[inline(always)]
+pub(crate) fn dst_word(frame: &[u8]) -> u64 {
+    let bytes = frame.first_chunk().expect("a frame is at least as long as its Ethernet header");
+    u64::from_le_bytes(*bytes) << 16
+}
+
 /// The source address.
 ///
 /// # Panics
@@ -154,6 +164,15 @@ pub fn set_dst(frame: &mut [u8], addr: MacAddr) {
 #[inline]
 pub fn set_src(frame: &mut [u8], addr: MacAddr) {
     header_mut(frame)[6..12].copy_from_slice(&addr.0);
+}
+
+/// Sets destination and source address, which stand one behind the other.
+///
+/// # Panics
+/// If the frame is shorter than a header.
+#[inline]
+pub(crate) fn set_addresses(frame: &mut [u8], both: &[u8; 12]) {
+    header_mut(frame)[..12].copy_from_slice(both);
 }
 
 /// Writes a header with its tags; returns its length, 14 to 22 bytes.

@@ -3,7 +3,7 @@
 use core::net::Ipv4Addr;
 
 use crate::flow::Protocol;
-use crate::wire::{be16, be32, checksum};
+use crate::wire::{be32, checksum};
 
 /// Bytes of a header without options.
 pub const HEADER_LEN: usize = 20;
@@ -65,11 +65,13 @@ pub fn decrement_ttl(packet: &mut [u8]) -> u8 {
     let header: &mut [u8; HEADER_LEN] =
         packet.first_chunk_mut().expect("a packet is at least as long as its header");
     let Some(ttl) = header[field::TTL].checked_sub(1) else { return 0 };
-    let old = be16(header, field::TTL);
     header[field::TTL] = ttl;
-    let new = be16(header, field::TTL);
-    let sum = checksum::update16(be16(header, field::CHECKSUM), old, new);
-    put16(header, field::CHECKSUM, sum);
+    // RFC 1624 §3, equation 3, for a word that is less by 0x100 whatever it was; in the machine's own byte
+    // order, which such sums do not mind (RFC 1071 §2 B). One carry is all there can be.
+    let [high, low] = [header[field::CHECKSUM], header[field::CHECKSUM + 1]];
+    let sum = u32::from(!u16::from_ne_bytes([high, low])) + u32::from(!0x100u16.to_be());
+    let sum = !((sum >> 16) + sum) as u16;
+    header[field::CHECKSUM..field::SRC].copy_from_slice(&sum.to_ne_bytes());
     ttl
 }
 

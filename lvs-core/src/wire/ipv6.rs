@@ -67,6 +67,13 @@ pub(crate) fn traffic_class(header: &[u8; HEADER_LEN]) -> u8 {
     (be16(header, field::VERSION) >> 4) as u8
 }
 
+/// The address at `at` as two numbers, the high half first.
+#[inline(always)]
+pub(crate) fn words(header: &[u8; HEADER_LEN], at: usize) -> [u64; 2] {
+    let half = |at| u64::from(be32(header, at)) << 32 | u64::from(be32(header, at + 4));
+    [half(at), half(at + 8)]
+}
+
 /// Takes one from the hop limit of the packet that begins at the slice's first byte and returns the
 /// new one. A hop limit of 0 stays.
 ///

@@ -2,6 +2,7 @@
 
 use super::{Leaving, Way, address, packet_len};
 use crate::addr::Family;
+use crate::dest::Trail;
 use crate::director::Director;
 use crate::director::cut::finish_checksum;
 use crate::director::inbound::Seen;
@@ -10,6 +11,7 @@ use crate::explain::{Event, Explain};
 use crate::io::{Frame, Verdict};
 use crate::parse::Headers;
 use crate::wire::icmp::IcmpError;
+use crate::wire::{ethernet, ipv4, ipv6};
 
 impl Director {
     /// Sends a packet by direct routing (rules F1, F8, F11).
@@ -43,8 +45,42 @@ impl Director {
             return self.wait_for_neighbor(frame, neighbor, None);
         };
         address(frame, &headers.tags, port, &link, mac);
+        if headers.tags.is_empty() {
+            let trail = Trail::new(self.trail_version(), port, link.mac, mac, link.mtu);
+            self.dests.front_mut(way.destination).trail = trail;
+        }
         Verdict::Transmit(port)
     }
+
+    /// A number that changes with everything that a [`Trail`] is made of.
+    #[inline]
+    pub(in crate::director) fn trail_version(&self) -> u32 {
+        // Both only count up, so that their sum is another as soon as one of them is.
+        self.commands.wrapping_add(self.neighbors.version())
+    }
+}
+
+/// Does to an untagged frame what leads it along a trail; unless its TTL ends here: then `false`, and
+/// nothing is changed.
+#[inline(always)]
+pub(in crate::director) fn follow(frame: &mut Frame<'_>, family: Family, trail: &Trail) -> bool {
+    const L3: usize = ethernet::HEADER_LEN;
+    let Some(start) = frame.bytes_mut().first_chunk_mut::<{ L3 + ipv4::HEADER_LEN }>() else {
+        return false;
+    };
+    let ttl = match family {
+        Family::V4 => start[L3 + ipv4::field::TTL],
+        Family::V6 => start[L3 + ipv6::field::HOP_LIMIT],
+    };
+    if ttl <= 1 {
+        return false;
+    }
+    match family {
+        Family::V4 => ipv4::decrement_ttl(&mut start[L3..]),
+        Family::V6 => ipv6::decrement_hop_limit(&mut start[L3..]),
+    };
+    ethernet::set_addresses(start, trail.macs());
+    true
 }
 
 /// Whether a packet that is too big may leave in pieces: IPv4 without DF.

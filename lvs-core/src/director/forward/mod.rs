@@ -18,7 +18,7 @@ use crate::wire::ethernet::VlanTags;
 use crate::wire::icmp::{self, ErrorSpec, IcmpError};
 use crate::wire::{ethernet, ipv4, ipv6, udp};
 
-mod dr;
+pub(super) mod dr;
 mod tun;
 
 /// The forwarding method of a connection: two bits of its flags. It keeps the one that it was made with,

@@ -316,6 +316,39 @@ fn hold_against_oracle(frame: &[u8]) -> Result<(), TestCaseError> {
     }
 }
 
+/// What [`plain_v4`] and [`plain_v6`] take must be what the parser for everything says, as a super-frame
+/// too.
+fn hold_plain(frame: &[u8]) -> Result<(), TestCaseError> {
+    for plain in [plain_v4(frame), plain_v6(frame)].into_iter().flatten() {
+        for parsed in [parse(frame), parse_super(frame)] {
+            let Parsed::Ip(headers) = parsed else {
+                return Err(TestCaseError::fail(std::format!("plain, but {parsed:?}")));
+            };
+            prop_assert_eq!(plain.headers(frame), headers);
+            let flags = match headers.l4_header {
+                L4::Tcp { flags, .. } => flags,
+                _ => TcpFlags(0),
+            };
+            prop_assert_eq!(
+                (plain.flow, plain.ip_len, plain.flags),
+                (headers.flow, headers.ip_len, flags)
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn tcp_and_udp_in_ordinary_packets_are_plain() {
+    let udp = |ip| raw(ip, Protocol::UDP, &[0x9c, 0x40, 0, 80, 0, 8, 0, 0]);
+    for frame in [tcp(ipv4(), b"hello"), udp(ipv4())] {
+        assert!(plain_v4(&frame).is_some() && plain_v6(&frame).is_none());
+    }
+    for frame in [tcp(ipv6(), b""), udp(ipv6())] {
+        assert!(plain_v6(&frame).is_some() && plain_v4(&frame).is_none());
+    }
+}
+
 /// What a mutation does to a frame.
 #[derive(Clone, Debug)]
 enum Change {
@@ -380,7 +413,22 @@ proptest! {
             fix_checksum(&mut frame);
         }
         hold_against_oracle(&frame)?;
-        let _ = parse_super(&frame);
+        hold_plain(&frame)?;
+    }
+
+    #[test]
+    fn what_is_plain_is_what_the_parser_says(
+        mut frame in frames(), at in 12usize..60, value in any::<u8>(), padding in 0usize..30,
+    ) {
+        frame.resize(frame.len() + padding, 0xee);
+        hold_plain(&frame)?;
+        if let Some(byte) = frame.get_mut(at) {
+            *byte = value;
+            if frame[12..15] == [8, 0, 0x45] {
+                fix_checksum(&mut frame);
+            }
+            hold_plain(&frame)?;
+        }
     }
 
     #[test]
@@ -392,7 +440,7 @@ proptest! {
             place.copy_from_slice(&bytes);
         }
         hold_against_oracle(&frame)?;
-        let _ = parse_super(&frame);
+        hold_plain(&frame)?;
         let _ = parse_quoted(&frame, Family::V4);
         let _ = parse_quoted(&frame, Family::V6);
     }
