@@ -10,7 +10,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("ping", "iputils-ping"),
+    ("setpriv", "util-linux"),
+    ("ss", "iproute2"),
     ("ssh", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
     ("sshd", "openssh-server"),
     ("tc", "iproute2"),
 ];

@@ -15,10 +15,11 @@ struct Program {
 
 const PROGRAMS: &[Program] = &[
     Program { name: "ip", package: "iproute2", why: "network namespaces of the tests on the wire" },
+    Program { name: "ss", package: "iproute2", why: "tests wait until connections are closed" },
+    Program { name: "setpriv", package: "util-linux", why: "tests run without a capability" },
     Program { name: "nft", package: "nftables", why: "tests look at the guard's rules" },
     Program { name: "ab", package: "apache2-utils", why: "ApacheBench loads the virtual service" },
     Program { name: "ping", package: "iputils-ping", why: "a VIP of the host still answers echo" },
-    Program { name: "arping", package: "iputils-arping", why: "who answers ARP for a VIP" },
     Program { name: "ssh", package: "openssh-client", why: "ssh to a VIP that the host owns" },
     Program { name: "sshd", package: "openssh-server", why: "ssh to a VIP that the host owns" },
     Program { name: "c++", package: "g++", why: "libFuzzer, which the fuzz targets link, is C++" },

@@ -35,6 +35,7 @@ fn counted(lines: impl IntoIterator<Item = String>) -> BTreeMap<String, usize> {
 /// hop, and nobody but the servers answers.
 #[track_caller]
 fn each_packet_is_forwarded_once_and_answered_by_servers_alone(net: &Net) {
+    require(&["ss"]);
     let _servers = web_servers(net);
     let _director = Director::start(net, &web(net));
     let at_client = record(net.client());
@@ -182,7 +183,7 @@ struct Sshd {
 
 impl Sshd {
     fn start(host: &Host) -> Sshd {
-        require(&["sshd", "ssh"]);
+        require(&["sshd", "ssh", "ssh-keygen"]);
         let folder =
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("ssh-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("the target folder can be written");

@@ -13,6 +13,7 @@ mod bulk;
 mod director;
 mod host;
 mod persistence;
+mod privileges;
 mod reload;
 mod tunnel;
 mod vlan;
