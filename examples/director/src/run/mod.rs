@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant as Clock;
 
+use lvs_admin::rules::Rules;
 use lvs_core::command::{ApplyError, Command};
 use lvs_core::director::Director;
 use lvs_core::drop::PassReason;
@@ -12,7 +13,7 @@ use lvs_core::limits::{LimitError, Limits};
 use lvs_core::time::{Duration, Instant};
 use lvs_core::wire::ndp;
 use lvs_guard::Guard;
-use lvs_io_afpacket::{AfPacket, interfaces};
+use lvs_io_afpacket::AfPacket;
 
 use crate::cli::RunArgs;
 use crate::rules::{self, RulesError};
@@ -63,6 +64,8 @@ struct Runtime<'a> {
     io: AfPacket,
     guard: Option<Guard>,
     takeover: Takeover,
+    /// The rules in force.
+    rules: Rules,
     mark_rules: Vec<lvs_core::command::MarkRule>,
     /// Where the guard hides packets from the host and `--silent` is not given.
     answers: Option<HostAnswers>,
@@ -83,8 +86,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
     let (signals, wake) = Signals::install().map_err(RunError::Signals)?;
     let io = args.interface.iter().fold(AfPacket::builder(), |b, name| b.port(name)).wake_fd(wake);
     let io = io.build()?;
-    let takeover = Takeover::plan(&rules, &interfaces(), &args.interface, &args.vip)
-        .with_gateways(&rules, &args.interface);
     let mark_rules = rules.mark_rules(|name| port_named(args, name))?;
     let mut runtime = Runtime {
         args,
@@ -93,14 +94,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
         io,
         guard: if args.no_guard { None } else { Some(Guard::open()?) },
         takeover: Takeover::default(),
+        rules: Rules::default(),
         mark_rules: Vec::new(),
         answers: (!args.no_guard && !args.silent).then(|| HostAnswers::new(&limits)),
         watch: Watch::default(),
         printer: Printer::start(),
     };
-    runtime.take_over(takeover)?;
-    runtime.apply_rules(&rules, mark_rules)?;
-    runtime.say_what_was_taken_over(&rules);
+    runtime.take_over(runtime.plan(&rules))?;
+    runtime.apply_rules(rules, mark_rules)?;
+    runtime.say_what_was_taken_over();
     let ended = runtime.forward(&signals);
     runtime.stop();
     ended

@@ -2,7 +2,7 @@
 
 use lvs_admin::diff::{Running, diff};
 use lvs_admin::rules::Rules;
-use lvs_core::command::MarkRule;
+use lvs_core::command::{MarkRule, PortSpec};
 use lvs_guard::{GuardRule, GuardSpec};
 use lvs_io_afpacket::interfaces;
 
@@ -25,46 +25,60 @@ impl Runtime<'_> {
     fn try_reload(&mut self) -> Result<usize, RunError> {
         let rules = rules::read(&self.args.rules)?;
         let mark_rules = rules.mark_rules(|name| port_named(self.args, name))?;
-        let mut plan = Takeover::plan(&rules, &interfaces(), &self.args.interface, &self.args.vip)
-            .with_gateways(&rules, &self.args.interface);
-        self.keep_to_the_host(&mut plan);
-        self.keep_absent_ports(&mut plan);
+        let plan = self.plan(&rules);
         if plan != self.takeover {
             let before = self.takeover.virtuals.clone();
             self.take_over(plan)?;
             self.say_what_changed_hands(&before);
         }
-        let changes = self.apply_rules(&rules, mark_rules)?;
-        self.warn_about(&rules);
+        let changes = self.apply_rules(rules, mark_rules)?;
+        self.give_warnings();
         Ok(changes)
     }
 
-    /// An address that the host had once is not answered for when it leaves: whoever moved it, such as
-    /// keepalived, gave it to another director.
-    pub(super) fn keep_to_the_host(&self, plan: &mut Takeover) {
-        for virt in &mut plan.virtuals {
-            let before = self.takeover.virtuals.iter().find(|v| v.addr == virt.addr);
-            if before.is_some_and(|before| !before.answer) {
-                virt.answer = false;
-            }
+    /// What there is to take over by these rules, on the host as it is now.
+    pub(super) fn plan(&self, rules: &Rules) -> Takeover {
+        let mut plan = Takeover::plan(rules, &interfaces(), &self.args.interface, &self.args.vip)
+            .with_gateways(rules, &self.args.interface);
+        plan.carry_over(&self.takeover);
+        plan
+    }
+
+    /// The host's addresses and routes may have changed. The rules are those in force, not those of the
+    /// file, which somebody may be editing.
+    pub(super) fn follow_host(&mut self) {
+        let plan = self.plan(&self.rules);
+        if plan == self.takeover {
+            return;
+        }
+        let before = self.takeover.clone();
+        if let Err(error) = self.take_over(plan) {
+            tracing::error!("{error}; trying again");
+            return;
+        }
+        for (new, old) in self.takeover.virtuals.iter().zip(&before.virtuals) {
+            say_who_moved(new, old);
+        }
+        for port in self.takeover.ports.iter().filter(|port| !before.ports.contains(port)) {
+            self.say_port(port);
         }
     }
 
-    /// A port whose interface is gone keeps what it had until the interface is back.
-    fn keep_absent_ports(&self, plan: &mut Takeover) {
-        for port in &self.takeover.ports {
-            if plan.ports.iter().all(|present| present.id != port.id) {
-                plan.ports.push(port.clone());
-                let routes = self.takeover.routes.iter();
-                plan.routes.extend(routes.filter(|route| route.port == Some(port.id)).cloned());
-            }
+    /// An interface came back or up: its MAC address may be another, its guard is gone with an interface
+    /// that was deleted, and the link is to hear again where the virtual addresses are.
+    pub(super) fn renew(&mut self) {
+        let plan = self.plan(&self.rules);
+        if let Err(error) = self.take_over(plan) {
+            tracing::error!("{error}");
         }
+        let now = self.now();
+        self.watch.came_up(now);
     }
 
     /// Brings the director to what the rules say; returns how many commands that took.
     pub(super) fn apply_rules(
         &mut self,
-        rules: &Rules,
+        rules: Rules,
         mark_rules: Vec<MarkRule>,
     ) -> Result<usize, RunError> {
         let now = self.now();
@@ -75,46 +89,19 @@ impl Runtime<'_> {
             tunables: *self.director.tunables(),
             mark_rules: &self.mark_rules,
         };
-        let commands = diff(&running, rules, &mark_rules);
+        let commands = diff(&running, &rules, &mark_rules);
         let count = commands.len();
         for command in commands {
             tracing::debug!("{command:?}");
             self.director.apply(now, command)?;
         }
-        self.mark_rules = mark_rules;
+        (self.rules, self.mark_rules) = (rules, mark_rules);
         Ok(count)
     }
 
-    /// An interface came back or up: its MAC address may be another, its guard is gone with an interface
-    /// that was deleted, and the link is to hear again where the virtual addresses are.
-    pub(super) fn renew(&mut self) {
-        let mut plan = self.takeover.clone();
-        let all = interfaces();
-        for port in &mut plan.ports {
-            let name = &self.args.interface[port.id.index()];
-            if let Some(interface) = all.iter().find(|i| i.name == *name) {
-                port.mac = interface.mac.unwrap_or_default();
-                port.mtu = interface.mtu;
-            }
-        }
-        if let Err(error) = self.take_over(plan) {
-            tracing::error!("{error}");
-        }
-        let now = self.now();
-        self.watch.announce_again(now);
-    }
-
     /// A few lines about everything the director took over.
-    pub(super) fn say_what_was_taken_over(&self, rules: &Rules) {
-        for port in &self.takeover.ports {
-            let name = &self.args.interface[port.id.index()];
-            let addresses: Vec<String> = port.addresses.iter().map(|a| a.to_string()).collect();
-            let addresses = match addresses.is_empty() {
-                true => "no address of its own".to_owned(),
-                false => addresses.join(" "),
-            };
-            tracing::info!("{name}: MAC {}, MTU {}, {addresses}", port.mac, port.mtu);
-        }
+    pub(super) fn say_what_was_taken_over(&self) {
+        self.takeover.ports.iter().for_each(|port| self.say_port(port));
         self.takeover.virtuals.iter().for_each(say_who_answers);
         match &self.guard {
             Some(guard) => tracing::info!(
@@ -133,6 +120,7 @@ impl Runtime<'_> {
             limits.templates_max,
             limits.destinations_max
         );
+        let rules = &self.rules;
         let servers: usize = rules.services().iter().map(|s| s.destinations.len()).sum();
         tracing::info!(
             "{}: services: {}, real servers: {servers}, mark rules: {}",
@@ -140,7 +128,7 @@ impl Runtime<'_> {
             rules.services().len(),
             self.mark_rules.len()
         );
-        self.warn_about(rules);
+        self.give_warnings();
         tracing::info!(
             "forwarding on {}; SIGHUP applies the rules file anew, SIGUSR1 prints listings, SIGTERM stops",
             self.args.interface.join(" and ")
@@ -157,7 +145,18 @@ impl Runtime<'_> {
         }
     }
 
-    fn warn_about(&self, rules: &Rules) {
+    fn say_port(&self, port: &PortSpec) {
+        let name = &self.args.interface[port.id.index()];
+        let addresses: Vec<String> = port.addresses.iter().map(|a| a.to_string()).collect();
+        let addresses = match addresses.is_empty() {
+            true => "no address of its own".to_owned(),
+            false => addresses.join(" "),
+        };
+        tracing::info!("{name}: MAC {}, MTU {}, {addresses}", port.mac, port.mtu);
+    }
+
+    fn give_warnings(&self) {
+        let rules = &self.rules;
         for warning in rules.warnings() {
             tracing::warn!("{warning}");
         }
@@ -188,6 +187,21 @@ fn say_who_answers(virt: &Virtual) {
         None => "on no interface of this host, and nobody here answers ARP for it".to_owned(),
     };
     tracing::info!("{}: {who}", virt.addr);
+}
+
+/// keepalived and people put virtual addresses on the host and take them away.
+fn say_who_moved(new: &Virtual, old: &Virtual) {
+    match (&new.on_host, &old.on_host) {
+        (Some(name), None) => {
+            tracing::info!("{} came to this host ({name}), which answers ARP for it now", new.addr);
+        }
+        (None, Some(name)) => tracing::warn!(
+            "{} left this host ({name}); the director does not answer ARP for it, as another may have \
+             it now",
+            new.addr
+        ),
+        _ => {}
+    }
 }
 
 /// What a guard hides, in words; only the first few of many.

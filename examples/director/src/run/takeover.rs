@@ -83,6 +83,28 @@ impl Takeover {
         );
     }
 
+    /// What stays from before:
+    ///
+    /// * An address that the host had once is not answered for when it leaves: whoever moved it, such as
+    ///   keepalived, gave it to another director.
+    /// * An interface that is gone keeps its place until it is back.
+    pub(super) fn carry_over(&mut self, before: &Takeover) {
+        for virt in &mut self.virtuals {
+            let before = before.virtuals.iter().find(|v| v.addr == virt.addr);
+            if before.is_some_and(|before| !before.answer) {
+                virt.answer = false;
+            }
+        }
+        for gone in &before.ports {
+            if self.ports.iter().all(|port| port.id != gone.id) {
+                self.ports.push(gone.clone());
+                let of_port = |route: &&RouteSpec| route.port == Some(gone.id);
+                self.routes.extend(before.routes.iter().filter(of_port));
+            }
+        }
+        self.ports.sort_by_key(|port| port.id);
+    }
+
     /// The commands that tell a director about ports and virtual addresses.
     pub(super) fn commands(&self) -> Vec<Command> {
         let ports = self.ports.iter().cloned().map(Command::SetPort);
@@ -186,6 +208,28 @@ mod tests {
         assert!(takeover.virtuals.iter().all(|v| v.answer));
         assert!(takeover.guard.hides_whole(takeover.virtuals[0].addr));
         assert!(takeover.guard.hides_whole("10.0.0.8".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_interface_that_is_gone_keeps_its_place_until_it_is_back() {
+        let before = plan("-A -t 10.0.0.9:80\n", &[interface("eth0", &["10.0.0.1/24"])], &[]);
+        let mut gone = plan("-A -t 10.0.0.9:80\n", &[], &[]);
+        gone.carry_over(&before);
+        assert_eq!(gone, before);
+        let mut back = plan("-A -t 10.0.0.9:80\n", &[interface("eth0", &["10.0.0.2/24"])], &[]);
+        back.carry_over(&gone);
+        assert_eq!(back.ports[0].addresses[0].addr(), IpAddr::from([10, 0, 0, 2]));
+        assert_eq!((back.ports.len(), back.routes.len()), (1, 1));
+    }
+
+    #[test]
+    fn an_address_that_left_the_host_is_not_answered_for() {
+        let rules = "-A -t 10.0.0.9:80\n";
+        let here = plan(rules, &[interface("eth0", &["10.0.0.1/24", "10.0.0.9/32"])], &[]);
+        let mut left = plan(rules, &[interface("eth0", &["10.0.0.1/24"])], &[]);
+        assert!(left.virtuals[0].answer);
+        left.carry_over(&here);
+        assert!(!left.virtuals[0].answer);
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! What an operator should hear about without asking: other stations that answer ARP for a virtual
 //! address, addresses that come to the host or leave it, tables that are full.
 
+use std::net::IpAddr;
+
 use lvs_core::command::Command;
 use lvs_core::drop::DropReason;
 use lvs_core::time::{Duration, Instant};
-use lvs_io_afpacket::interfaces;
 
 use super::Runtime;
-use super::takeover::owner;
 
-/// How often the host's addresses are looked at.
+/// How often the host's interfaces, addresses and routes are looked at.
 const ADDRESSES_EVERY: Duration = Duration::from_secs(2);
+/// When they are looked at after an interface came up.
+const ADDRESSES_SOON: Duration = Duration::from_millis(100);
 /// How often a full table is reported.
 const FULL_EVERY: Duration = Duration::from_secs(60);
 /// When the virtual addresses are announced once more after an interface came up: a switch may not yet
@@ -30,8 +32,10 @@ pub(super) struct Watch {
 
 impl Watch {
     /// An interface came up at `now`.
-    pub(super) fn announce_again(&mut self, now: Instant) {
+    pub(super) fn came_up(&mut self, now: Instant) {
         self.announcements = ANNOUNCE_AGAIN.map(|after| now + after).to_vec();
+        // Its addresses come a moment after it.
+        self.next_addresses = now + ADDRESSES_SOON;
     }
 }
 
@@ -49,7 +53,7 @@ impl Runtime<'_> {
         self.repeat_announcements(now);
         if now >= self.watch.next_addresses {
             self.watch.next_addresses = now + ADDRESSES_EVERY;
-            self.follow_addresses();
+            self.follow_host();
         }
     }
 
@@ -57,13 +61,22 @@ impl Runtime<'_> {
         let conflicts = self.director.conflicts();
         for conflict in &conflicts[self.watch.conflicts.min(conflicts.len())..] {
             let interface = &self.args.interface[conflict.port.index()];
+            let (mac, addr) = (conflict.mac, conflict.addr);
+            let (asked, remedy) = match addr {
+                IpAddr::V4(_) => (
+                    "ARP",
+                    "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2, and \
+                     keep the address on lo"
+                        .to_owned(),
+                ),
+                IpAddr::V6(_) => (
+                    "neighbour solicitations",
+                    format!("ip -6 addr add {addr}/128 dev lo, and take it off every other interface"),
+                ),
+            };
             tracing::warn!(
-                "{} answers ARP for the virtual address {} on {interface}: clients may pass this \
-                 director by. If it is a real server, run there: sysctl -w \
-                 net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2, and keep the \
-                 address on lo",
-                conflict.mac,
-                conflict.addr,
+                "{mac} answers {asked} for the virtual address {addr} on {interface}: clients may pass \
+                 this director by. If it is a real server, run there: {remedy}"
             );
         }
         self.watch.conflicts = conflicts.len();
@@ -96,29 +109,5 @@ impl Runtime<'_> {
         for (reason, remedy) in FULL.iter().filter(|(reason, _)| stats.dropped(*reason) > 0) {
             tracing::warn!("{} drops: {reason}; raise {remedy}", stats.dropped(*reason));
         }
-    }
-
-    /// keepalived and people put virtual addresses on the host and take them away.
-    fn follow_addresses(&mut self) {
-        let all = interfaces();
-        let moved = self.takeover.virtuals.iter().any(|v| owner(&all, v.addr) != v.on_host);
-        if !moved {
-            return;
-        }
-        for virt in &self.takeover.virtuals {
-            match (owner(&all, virt.addr), &virt.on_host) {
-                (Some(new), None) => tracing::info!(
-                    "{} came to this host ({new}), which answers ARP for it now",
-                    virt.addr
-                ),
-                (None, Some(old)) => tracing::warn!(
-                    "{} left this host ({old}); the director does not answer ARP for it, as another \
-                     may have it now",
-                    virt.addr
-                ),
-                _ => {}
-            }
-        }
-        self.reload();
     }
 }

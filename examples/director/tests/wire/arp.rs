@@ -11,6 +11,7 @@ use lvs_testnet::{HttpServer, Net, PacketSocket, TcpEcho, describe, http};
 use crate::director::{
     Director, Held, PATIENCE, page, rules, servers4, servers6, wait_for, wait_until,
 };
+use crate::wire::{lines, record};
 
 /// What stands for all stations of a link in an Ethernet header.
 const BROADCAST: [u8; 6] = [0xff; 6];
@@ -304,4 +305,55 @@ fn after_the_interface_was_deleted_and_made_anew_the_director_goes_on_from_its_n
     let guard = net.director().run(&["nft", "list", "ruleset"]).expect_success().stdout;
     assert!(guard.contains("\"eth0\""), "the new interface is not guarded:\n{guard}");
     director.stop();
+}
+
+#[test]
+fn a_real_server_that_answers_solicitations_for_the_vip_is_reported_with_its_mac_and_the_cure() {
+    let net = Net::one_armed(2);
+    // In IPv6 a host does not answer for what it has on `lo`, but for what it has on `eth0`.
+    let wrong = &net.servers()[0];
+    wrong.add_address("eth0", &format!("{}/128", net.vip6(0)));
+    let director = Director::start(&net, &web(&net));
+    let mac = mac_text(wrong.mac("eth0"));
+    let report = format!("{mac} answers neighbour solicitations for the virtual address fd77::200");
+    let log = director.wait_for_log_from(0, &[&report]);
+    assert!(log.contains("ip -6 addr add fd77::200/128 dev lo"), "{log}");
+}
+
+#[test]
+fn a_director_with_two_arms_answers_for_its_vip_on_both() {
+    let net = Net::two_armed(1);
+    let _director = Director::start(&net, &web(&net));
+    for (host, source) in [(net.client(), net.client4(0)), (&net.servers()[0], net.server4(0))] {
+        let mut socket = PacketSocket::open(host, "eth0");
+        ask(&socket, host.mac("eth0"), (source, net.client6(0)), net.vip4(0));
+        let answer = socket
+            .receive_where(PATIENCE, |frame| describe(frame).starts_with("arp 10.77.1.200 is-at "));
+        assert!(answer.is_some(), "{} gets no answer", host.name());
+    }
+}
+
+#[test]
+fn neighbors_are_asked_from_the_directors_own_address_never_from_a_vip() {
+    let net = Net::one_armed(2);
+    let _servers = web_servers(&net);
+    net.give_vip_to_director(0);
+    let at_servers: Vec<_> = net.servers().iter().map(record).collect();
+    let _director = Director::start(&net, &web(&net));
+    for target in [net.vip4(0), net.vip6(0)] {
+        (0..2).for_each(|_| _ = page(&net, SocketAddr::new(target, 80)));
+    }
+    for (i, capture) in at_servers.into_iter().enumerate() {
+        let received = lines(&capture.stop(), false);
+        let (four, six) = (net.server4(i), net.server6(i));
+        assert!(received.contains(&format!("arp who-has {four} tell 10.77.0.1")), "{received:#?}");
+        let solicited =
+            |line: &String| line.starts_with("fd77::1 > ") && line.contains("solicitation");
+        assert!(received.iter().any(solicited), "{six}: {received:#?}");
+        let from_vip = |line: &&String| {
+            line.contains("who-has") && line.ends_with("tell 10.77.0.200")
+                || line.starts_with("fd77::200 > ") && line.contains("solicitation")
+        };
+        assert_eq!(received.iter().find(from_vip), None);
+    }
 }

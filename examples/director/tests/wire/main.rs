@@ -7,6 +7,7 @@
 //! No test believes in time: each waits for what it wants to see, however slow the machine is. That
 //! something does *not* come is seen by what would have to come behind it.
 
+mod addresses;
 mod arp;
 mod balance;
 mod bulk;
