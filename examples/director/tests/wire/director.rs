@@ -362,3 +362,13 @@ pub(crate) fn load(
     );
     report
 }
+
+/// Connects until the client is told that the host is unreachable. On a machine so busy that it loses
+/// its patience before, it tries again.
+#[track_caller]
+pub(crate) fn wait_until_unreachable(net: &Net, target: SocketAddr) {
+    wait_until(&format!("{target} is unreachable"), || {
+        let tried = net.client().enter(|| http::connect(target, None));
+        tried.is_err_and(|error| error.kind() == io::ErrorKind::HostUnreachable)
+    });
+}

@@ -16,6 +16,8 @@ mod host;
 mod persistence;
 mod privileges;
 mod reload;
+mod tagged;
+mod trunk;
 mod tunnel;
 mod vlan;
 mod wire;
