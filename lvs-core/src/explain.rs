@@ -121,6 +121,12 @@ pub enum Event {
 pub trait Explain {
     /// One step; `event` is only called by explainers that want it.
     fn event(&mut self, frame: usize, event: impl FnOnce() -> Event);
+
+    /// Whether events are wanted at all, for where a loop would be walked to make them.
+    #[inline(always)]
+    fn listens(&self) -> bool {
+        true
+    }
 }
 
 /// Explains nothing, at no cost.
@@ -130,6 +136,11 @@ pub struct Silent;
 impl Explain for Silent {
     #[inline(always)]
     fn event(&mut self, _: usize, _: impl FnOnce() -> Event) {}
+
+    #[inline(always)]
+    fn listens(&self) -> bool {
+        false
+    }
 }
 
 impl<F: FnMut(usize, Event)> Explain for F {

@@ -153,7 +153,8 @@ impl Director {
         let candidates = Candidates::new(&service.list, &self.dests);
         let request = Request { flow: &seen.headers.flow, now: self.now };
         let chosen = service.scheduler.pick(&candidates, &request);
-        for (position, d) in candidates.iter() {
+        let heard = if x.listens() { candidates.len() } else { 0 };
+        for (position, d) in candidates.iter().take(heard) {
             x.event(seen.n, || Event::Candidate {
                 destination: d.addr(),
                 weight: d.weight(),
