@@ -58,6 +58,8 @@ pub struct TimerWheel {
     slots: Vec<Slot>,
     nodes: Vec<Node>,
     len: u32,
+    /// No slot with entries begins before this.
+    quiet_until: u64,
 }
 
 /// The entries of a slot: a ring in the order of filing.
@@ -104,6 +106,7 @@ impl TimerWheel {
             slots: alloc::vec![Slot::EMPTY; LEVELS * SLOTS],
             nodes: alloc::vec![Node { next: NIL, prev: NIL, due: 0, ahead: NIL }; ids as usize],
             len: 0,
+            quiet_until: u64::MAX,
         }
     }
 
@@ -195,9 +198,21 @@ impl TimerWheel {
     /// Deadlines never decrease from call to call, whatever is filed in between: the wheel stands at the one
     /// handed out last, and what is filed before that counts as due at it. Once `None` is returned it stands
     /// at `now`.
+    #[inline]
     pub fn pop_due(&mut self, now: u64) -> Option<(u32, u64)> {
         let now = now.max(self.elapsed);
+        if now < self.quiet_until {
+            self.elapsed = now;
+            return None;
+        }
+        self.pop(now)
+    }
+
+    #[inline(never)]
+    fn pop(&mut self, now: u64) -> Option<(u32, u64)> {
+        self.quiet_until = u64::MAX;
         while let Some((level, slot, start)) = self.earliest() {
+            self.quiet_until = start;
             if start > now {
                 break;
             }
@@ -235,6 +250,8 @@ impl TimerWheel {
     /// Appends an entry to the slot of its deadline.
     fn link(&mut self, id: u32, due: u64) {
         let (level, slot) = self.place(due);
+        let shift = BITS * level as u32;
+        self.quiet_until = self.quiet_until.min(due >> shift << shift);
         let list = &mut self.slots[level * SLOTS + slot];
         let at = list.appended as usize % AHEAD;
         list.appended = list.appended.wrapping_add(1);

@@ -216,6 +216,8 @@ impl ConnTable {
 
     #[inline(never)]
     fn search(&self, key: &FlowKey, hash: u64) -> Option<ConnId> {
+        // Mostly there is none, which is seen at once.
+        self.index.candidate(self.index_lines(), hash)?;
         self.index
             .search(self.index_lines(), hash, |place| {
                 place & ALIAS == 0 && self.hot(ConnId(place)).holds(key)

@@ -80,6 +80,7 @@ impl Director {
         }
     }
 
+    #[inline]
     fn run_wheel(&mut self, budget: usize) -> usize {
         let now = self.now.as_millis();
         let mut done = 0;
