@@ -27,11 +27,14 @@ pub(super) struct Slots {
     /// The word at which each level begins.
     start: [u32; LEVELS],
     top: usize,
+    /// The first word of level 0 that may have a free slot: where the next one is looked for, mostly
+    /// with success. It is found anew by itself and no part of the region.
+    lowest: u32,
 }
 
 impl Slots {
     pub(super) const fn new(capacity: u32) -> Slots {
-        let mut slots = Slots { bits: [0; LEVELS], start: [0; LEVELS], top: 0 };
+        let mut slots = Slots { bits: [0; LEVELS], start: [0; LEVELS], top: 0, lowest: 0 };
         slots.bits[0] = capacity;
         while slots.bits[slots.top] > 64 {
             let words = slots.bits[slots.top].div_ceil(64);
@@ -50,28 +53,38 @@ impl Slots {
     /// Takes the lowest free slot, and tells which will be the [`AHEAD`]th after it, if that is known at no
     /// cost.
     #[inline]
-    pub(super) fn take(&self, lines: &mut [Line]) -> Option<(u32, Option<u32>)> {
+    pub(super) fn take(&mut self, lines: &mut [Line]) -> Option<(u32, Option<u32>)> {
+        let mut free = self.free(lines, 0, self.lowest);
+        if free == 0 {
+            self.lowest = self.first_with_room(lines)?;
+            free = self.free(lines, 0, self.lowest);
+        }
+        let at = |free: u64| self.lowest * 64 + free.trailing_zeros();
+        let rest = (0..AHEAD).fold(free, |rest, _| rest & rest.wrapping_sub(1));
+        let (slot, ahead) = (at(free), (rest != 0).then(|| at(rest)));
+        self.set(lines, slot);
+        Some((slot, ahead))
+    }
+
+    /// The first word of level 0 that has a free slot.
+    #[inline(never)]
+    fn first_with_room(&self, lines: &[Line]) -> Option<u32> {
         let mut word = 0;
-        for level in (0..=self.top).rev() {
+        for level in (1..=self.top).rev() {
             let free = self.free(lines, level, word);
             if free == 0 {
                 debug_assert!(level == self.top, "a level promised a free slot");
                 return None;
             }
-            let bit = word * 64 + free.trailing_zeros();
-            if level == 0 {
-                self.set(lines, bit);
-                let rest = (0..AHEAD).fold(free, |rest, _| rest & rest.wrapping_sub(1));
-                return Some((bit, (rest != 0).then(|| word * 64 + rest.trailing_zeros())));
-            }
-            word = bit;
+            word = word * 64 + free.trailing_zeros();
         }
-        None
+        (self.free(lines, 0, word) != 0).then_some(word)
     }
 
     /// Gives a slot back.
     #[inline]
-    pub(super) fn give_back(&self, lines: &mut [Line], slot: u32) {
+    pub(super) fn give_back(&mut self, lines: &mut [Line], slot: u32) {
+        self.lowest = self.lowest.min(slot / 64);
         let mut bit = slot;
         for level in 0..=self.top {
             let full = self.free(lines, level, bit / 64) == 0;
@@ -149,7 +162,7 @@ mod tests {
             given_back in prop::collection::vec(any::<u32>(), 0..100),
             from in any::<u32>(),
         ) {
-            let slots = Slots::new(capacity);
+            let mut slots = Slots::new(capacity);
             let mut lines = vec![Line::ZERO; slots.lines_needed()];
             for slot in 0..capacity {
                 let ahead = slot + AHEAD;
