@@ -78,6 +78,23 @@ impl Hot<'_> {
             == 0
     }
 
+    /// Whether the record holds the connection of this flow and that has this timeout: [`holds`](Self::holds)
+    /// and [`timeout_index`](Self::timeout_index) in one comparison.
+    #[inline(always)]
+    pub(super) fn holds_with(&self, key: &FlowKey, timeout: u16) -> bool {
+        let w = &self.0.0;
+        let tail = key.0[4] | LIVE | u64::from(timeout) << 48;
+        (w[W_TAIL] ^ tail) & !ALIASED == 0
+            && (w[0] ^ key.0[0]) | (w[1] ^ key.0[1]) | (w[2] ^ key.0[2]) | (w[3] ^ key.0[3]) == 0
+    }
+
+    /// Whether the connection is in this state and has none of these flags, in one comparison.
+    #[inline(always)]
+    pub(crate) fn is_in(&self, state: u8, without: u8) -> bool {
+        let mask = 0xff | u64::from(without) << 8;
+        self.0.0[W_STATE_PACKETS] & mask == u64::from(state)
+    }
+
     /// Whether the record holds a connection at all.
     #[inline]
     pub fn is_live(&self) -> bool {

@@ -329,12 +329,13 @@ impl ConnTable {
         HotMut(&mut self.region.lines_mut()[at])
     }
 
-    /// The hot record of a [candidate](Self::candidate), to write, if it holds the connection of the flow.
+    /// The hot record of a [candidate](Self::candidate), to write, if it holds the connection of the flow
+    /// and that has this timeout.
     #[inline(always)]
-    pub(crate) fn hot_of(&mut self, id: ConnId, key: &FlowKey) -> Option<HotMut<'_>> {
+    pub(crate) fn hot_of(&mut self, id: ConnId, key: &FlowKey, timeout: u16) -> Option<HotMut<'_>> {
         let at = self.layout.hot + id.index();
         let record = HotMut(self.region.lines_mut().get_mut(at)?);
-        record.read().holds(key).then_some(record)
+        record.read().holds_with(key, timeout).then_some(record)
     }
 
     /// Counts a packet of `bytes` bytes seen at `now_tick`.

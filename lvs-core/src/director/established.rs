@@ -29,11 +29,10 @@ impl Director {
         let (tick, version) = (self.tick(), self.trail_version());
         let state = steady_state(packet)?;
         let (timeout, ticks) = self.lifetimes.of(state);
-        let mut record = self.conns.hot_of(hint?, &packet.flow)?;
+        let mut record = self.conns.hot_of(hint?, &packet.flow, timeout)?;
         let now = record.read();
         let age = tick.wrapping_sub(now.last_seen());
-        let steady = now.state() == state as u8 && now.timeout_index() == timeout;
-        if !steady || age >= ticks || now.flags() & flags::METHOD != 0 {
+        if !now.is_in(state as u8, flags::METHOD) || age >= ticks {
             return None;
         }
         let destination = now.dest();

@@ -145,6 +145,13 @@ impl<'a> Frame<'a> {
         &mut self.slot[self.start..self.end]
     }
 
+    /// The first `N` bytes of a frame that is known to be at least as long; `None` at most for others.
+    #[inline(always)]
+    pub(crate) fn head_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        debug_assert!(self.len() >= N, "a frame whose head is asked for");
+        self.slot.get_mut(self.start..)?.first_chunk_mut()
+    }
+
     /// Length in bytes.
     #[inline]
     pub fn len(&self) -> usize {

@@ -65,9 +65,7 @@ impl Director {
 #[inline(always)]
 pub(in crate::director) fn follow(frame: &mut Frame<'_>, family: Family, trail: &Trail) -> bool {
     const L3: usize = ethernet::HEADER_LEN;
-    let Some(start) = frame.bytes_mut().first_chunk_mut::<{ L3 + ipv4::HEADER_LEN }>() else {
-        return false;
-    };
+    let Some(start) = frame.head_mut::<{ L3 + ipv4::HEADER_LEN }>() else { return false };
     let ttl = match family {
         Family::V4 => start[L3 + ipv4::field::TTL],
         Family::V6 => start[L3 + ipv6::field::HOP_LIMIT],
