@@ -42,7 +42,7 @@ pub(super) fn run(workspace: &Workspace) -> Result<Outcome, String> {
         plant(&directory.join("seeds").join(&name), &corpus)?;
         let mut fuzz = Command::new(target.join(&host).join("release").join(&name));
         fuzz.arg(format!("-max_total_time={SECONDS}"));
-        fuzz.args(["-print_final_stats=1", "-rss_limit_mb=4096"]);
+        fuzz.args(["-timeout=10", "-print_final_stats=1", "-rss_limit_mb=4096"]);
         fuzz.arg(format!("-artifact_prefix={}/", crashes.display())).arg(&corpus);
         report(&name, &mut fuzz)?;
     }
