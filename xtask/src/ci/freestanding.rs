@@ -1,7 +1,7 @@
 //! The core linked and run without an operating system's library.
 //!
 //! `#![no_std]` on a library proves nothing: the program that uses it would quietly bring libc along. So a
-//! small program (`xtask/freestanding`) with its own entry point, allocator and panic handler is
+//! small program (`examples/freestanding`) with its own entry point, allocator and panic handler is
 //! linked with no other library at all, its symbols are looked through, and it is run.
 
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(super) fn run(workspace: &Workspace) -> Result<Outcome, String> {
     let program = target.join("release/freestanding");
     no_foreign_symbols(&program)?;
     succeed(&mut Command::new(&program)).map_err(|e| {
-        format!("{e}; the exit statuses are listed in xtask/freestanding/src/main.rs")
+        format!("{e}; the exit statuses are listed in examples/freestanding/src/main.rs")
     })?;
     println!("linked without any library, no undefined symbol, and it ran");
     refuses_std(workspace, &target)?;
@@ -40,7 +40,7 @@ pub(super) fn run(workspace: &Workspace) -> Result<Outcome, String> {
 
 fn build(workspace: &Workspace, target: &Path) -> Command {
     let mut command = workspace.cargo();
-    command.current_dir(workspace.root.join("xtask/freestanding"));
+    command.current_dir(workspace.root.join("examples/freestanding"));
     command.env("CARGO_TARGET_DIR", target).env_remove("RUSTFLAGS");
     command
 }

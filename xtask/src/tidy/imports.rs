@@ -71,6 +71,9 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
         &["lvs-testnet"],
     ),
     ("lvs-benches", &["lvs-core"], &["lvs-core"]),
+    ("custom-scheduler", &["lvs-core", "lvs-admin"], &[]),
+    ("embed", &["lvs-core"], &[]),
+    ("pcap-bridge", &["lvs-core", "lvs-admin", "lvs-sim"], &[]),
     ("xtask", &["lvs-sim"], &[]),
 ];
 

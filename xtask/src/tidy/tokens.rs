@@ -17,7 +17,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("lvs-core/tests/allocations.rs", "an allocator that counts"),
     ("lvs-testnet/", "namespaces and raw sockets of tests"),
     ("conformance/oracle/xstate.rs", "stands before libc's ptrace"),
-    ("xtask/freestanding/", "an entry point and an allocator of its own"),
+    ("examples/freestanding/", "an entry point and an allocator of its own"),
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Problem> {
