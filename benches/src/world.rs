@@ -48,10 +48,10 @@ impl World {
     /// The same with a scheduler of the benchmark's own.
     ///
     /// # Panics
-    /// If a command is refused.
+    /// If a command or the scheduler's name is refused.
     pub fn with_scheduler(capacity: u32, info: SchedulerInfo, servers: u8) -> World {
         let mut world = World::empty(capacity);
-        world.director.register_scheduler(info);
+        world.director.register_scheduler(info).expect("the name is new");
         world.configure(info.name, servers);
         world
     }

@@ -403,6 +403,8 @@ pub enum ApplyError {
     NoSuchDestination,
     /// No scheduler of that name.
     NoSuchScheduler,
+    /// A scheduler of this name is registered already.
+    SchedulerExists(&'static str),
     /// The lower threshold is above the upper one.
     ThresholdRange,
     /// A real server's address that is not unicast.
@@ -429,6 +431,9 @@ impl fmt::Display for ApplyError {
             ApplyError::DestinationExists => f.write_str("Destination already exists"),
             ApplyError::NoSuchDestination => f.write_str("No such destination"),
             ApplyError::NoSuchScheduler => f.write_str("Scheduler or persistence engine not found"),
+            ApplyError::SchedulerExists(name) => {
+                write!(f, "there is a scheduler {name} already; give yours another name")
+            }
             ApplyError::ThresholdRange => f.write_str("Numerical result out of range"),
             ApplyError::NotUnicast => f.write_str(
                 "Invalid operation.  Possibly wrong module version, address not unicast, ...",

@@ -13,6 +13,8 @@ use crate::ipvsadm::table::Label;
 pub struct Supported {
     /// The schedulers, by name.
     pub schedulers: &'static [&'static str],
+    /// Schedulers that the embedding program registered with its director, by name.
+    pub own_schedulers: &'static [&'static str],
     /// `-m`.
     pub masquerade: bool,
     /// `-i`.
@@ -31,6 +33,7 @@ impl Supported {
     /// What this version's director can do: direct routing and tunnels, with every scheduler.
     pub const THIS_VERSION: Supported = Supported {
         schedulers: SCHEDULERS,
+        own_schedulers: &[],
         masquerade: false,
         tunnel: true,
         one_packet: true,
@@ -40,6 +43,7 @@ impl Supported {
     /// All that the kernel can do.
     pub const EVERYTHING: Supported = Supported {
         schedulers: SCHEDULERS,
+        own_schedulers: &[],
         masquerade: true,
         tunnel: true,
         one_packet: true,
@@ -64,12 +68,13 @@ impl Supported {
 
     fn service(&self, spec: &ServiceSpec) -> Option<(Label, String, String)> {
         let name = &*spec.scheduler;
-        if !self.schedulers.contains(&name) {
+        if !self.schedulers.contains(&name) && !self.own_schedulers.contains(&name) {
+            let known = [self.schedulers, self.own_schedulers].concat();
             let message = match SCHEDULERS.contains(&name) {
                 true => format!("scheduler {name} is not available yet in this version"),
                 false => format!("Scheduler or persistence engine not found: '{name}'"),
             };
-            return Some((Label::Scheduler, message, format!("use {}", list(self.schedulers))));
+            return Some((Label::Scheduler, message, format!("use {}", list(&known))));
         }
         if spec.one_packet && !self.one_packet {
             let message = "one-packet scheduling (-o) is not available yet in this version";

@@ -340,3 +340,13 @@ proptest! {
         crate::parse_anything(&bytes);
     }
 }
+
+#[test]
+fn a_scheduler_of_the_embedding_program_is_accepted_and_offered() {
+    let text = "-A -t 192.0.2.1:80 -s subnet\n-A -t 192.0.2.1:81 -s subnets\n";
+    let supported = Supported { own_schedulers: &["subnet"], ..Supported::THIS_VERSION };
+    let errors = Rules::parse("lvs.rules", text, &Services::well_known(), &supported).unwrap_err();
+    let said = errors.to_string();
+    assert!(said.contains("lvs.rules:2:") && !said.contains("lvs.rules:1:"), "{said}");
+    assert!(said.contains("mh or subnet"), "{said}");
+}

@@ -77,11 +77,43 @@ impl Director {
         }
     }
 
-    /// Makes a scheduler of the embedding program's own known under its name. A later one of the same
-    /// name takes an earlier one's place for services that are added from then on.
-    pub fn register_scheduler(&mut self, info: SchedulerInfo) {
-        self.schedulers.retain(|known| known.name != info.name);
+    /// Makes a scheduler of the embedding program's own known under its name, so that services may be
+    /// added with it. `examples/custom-scheduler` does so.
+    ///
+    /// ```
+    /// use lvs_core::director::Director;
+    /// use lvs_core::limits::Limits;
+    /// use lvs_core::sched::{Candidates, Request, Schedule, SchedulerInfo};
+    ///
+    /// #[derive(Debug)]
+    /// struct Newest;
+    /// impl Schedule for Newest {
+    ///     fn pick(&mut self, candidates: &Candidates<'_>, _: &Request<'_>) -> Option<usize> {
+    ///         candidates.iter().find(|(_, d)| d.is_eligible()).map(|(position, _)| position)
+    ///     }
+    /// }
+    /// let summary = "The server added last.";
+    /// let info = SchedulerInfo { name: "newest", summary, make: |_, _| Box::new(Newest) };
+    /// let mut director = Director::new(Limits::small(), [1, 2])?;
+    /// director.register_scheduler(info)?;
+    /// assert!(director.register_scheduler(info).is_err(), "a name is given once");
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ApplyError::SchedulerExists`] if there is one of that name; those of
+    /// [`SCHEDULERS`](crate::sched::SCHEDULERS) are there from the start.
+    pub fn register_scheduler(&mut self, info: SchedulerInfo) -> Result<(), ApplyError> {
+        if self.scheduler(info.name).is_ok() {
+            return Err(ApplyError::SchedulerExists(info.name));
+        }
         self.schedulers.push(info);
+        Ok(())
+    }
+
+    /// Every scheduler that services may be added with.
+    pub fn schedulers(&self) -> &[SchedulerInfo] {
+        &self.schedulers
     }
 
     fn scheduler(&self, name: &str) -> Result<SchedulerInfo, ApplyError> {
