@@ -71,6 +71,10 @@ pub struct ConnectionEntry {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cursor(pub(crate) u32);
 
+/// Where a listing of services in chunks goes on; start with the default.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ServiceCursor(pub(crate) u32);
+
 /// The three timeouts of `--set`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TimeoutsEntry {

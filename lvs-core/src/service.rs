@@ -105,6 +105,12 @@ impl Services {
             .filter_map(|(i, slot)| slot.as_ref().map(|s| (ServiceIndex(i as u32), s)))
     }
 
+    /// The first service at `from` or behind.
+    pub(crate) fn next(&self, from: u32) -> Option<ServiceIndex> {
+        let rest = self.slots.get(from as usize..)?;
+        rest.iter().position(Option::is_some).map(|at| ServiceIndex(from + at as u32))
+    }
+
     /// What went through a service.
     #[inline]
     pub(crate) fn counters(&self, index: ServiceIndex) -> &Counters {

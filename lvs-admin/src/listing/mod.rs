@@ -26,7 +26,7 @@ use lvs_core::command::ServiceKey;
 use lvs_core::flow::Endpoint;
 use lvs_core::listing::{ConnectionEntry, ServiceEntry, TimeoutsEntry};
 
-pub use rules_file::rules_file;
+pub use rules_file::{mark_lines, rules_file};
 
 use crate::ipvsadm::{Columns, DaemonRole, DaemonSpec, ListRequest};
 use crate::names::{Names, NumericOnly};

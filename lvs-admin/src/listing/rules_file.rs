@@ -40,10 +40,17 @@ pub fn rules_file(
         let value = (tunable.get)(&running.tunables);
         writeln!(out, "sysctl -w net.ipv4.vs.{}={value}", tunable.name)?;
     }
-    running.mark_rules.iter().try_for_each(|rule| match mark_line(rule, interface) {
-        Some(line) => writeln!(out, "{line}"),
-        None => writeln!(out, "# {rule:?}"),
-    })
+    mark_lines(running, interface).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// The mark rules in order, each as a line of iptables or ip6tables. One that no such line could say is a
+/// comment, as in [`rules_file`].
+pub fn mark_lines(
+    running: &Running<'_>,
+    interface: &dyn Fn(PortId) -> Option<String>,
+) -> Vec<String> {
+    let line = |rule| mark_line(rule, interface).unwrap_or_else(|| format!("# {rule:?}"));
+    running.mark_rules.iter().map(line).collect()
 }
 
 fn service(out: &mut dyn Write, entry: &ServiceEntry) -> fmt::Result {

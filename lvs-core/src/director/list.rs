@@ -3,10 +3,12 @@
 use alloc::vec::Vec;
 
 use super::Director;
+use crate::command::ServiceKey;
 use crate::flow::Endpoint;
-use crate::ids::{ConnId, L4Port, TemplateId};
+use crate::ids::{ConnId, DestIndex, L4Port, ServiceIndex, TemplateId};
 use crate::listing::{
-    AddressConflict, ConnectionEntry, Cursor, DestinationEntry, ServiceEntry, TimeoutsEntry,
+    AddressConflict, ConnectionEntry, Cursor, DestinationEntry, ServiceCursor, ServiceEntry,
+    TimeoutsEntry,
 };
 use crate::persist::SPOILT_PORT;
 use crate::state::State;
@@ -15,28 +17,61 @@ use crate::time::{Duration, Instant};
 impl Director {
     /// All services with their real servers, as of `now`.
     pub fn services(&mut self, now: Instant) -> Vec<ServiceEntry> {
+        let mut entries = Vec::new();
+        self.services_from(now, &mut ServiceCursor::default(), usize::MAX, &mut entries);
+        entries
+    }
+
+    /// Lists services as of `now`, in chunks: more are appended to `entries` until they and their servers
+    /// are at least `max` lines. Returns whether there may be more; `cursor` then says where to go on.
+    pub fn services_from(
+        &mut self,
+        now: Instant,
+        cursor: &mut ServiceCursor,
+        max: usize,
+        entries: &mut Vec<ServiceEntry>,
+    ) -> bool {
         self.advance(now);
         self.settle();
-        let entries = self.services.iter().map(|(index, service)| ServiceEntry {
+        let mut lines = 0;
+        while lines < max {
+            let Some(index) = self.services.next(cursor.0) else {
+                cursor.0 = u32::MAX;
+                return false;
+            };
+            let entry = self.service_entry(index);
+            cursor.0 = index.0 + 1;
+            lines = lines.saturating_add(1 + entry.destinations.len());
+            entries.push(entry);
+        }
+        true
+    }
+
+    /// One service with its real servers, as of `now`.
+    pub fn service(&mut self, now: Instant, key: &ServiceKey) -> Option<ServiceEntry> {
+        self.advance(now);
+        self.settle();
+        self.services.by_key(key).map(|index| self.service_entry(index))
+    }
+
+    fn service_entry(&self, index: ServiceIndex) -> ServiceEntry {
+        let service = self.services.at(index);
+        let destination = |&index: &DestIndex| {
+            let d = self.dests.at(index);
+            DestinationEntry {
+                spec: d.spec,
+                active: d.active,
+                inactive: d.inactive,
+                persistent: d.persistent,
+                overloaded: d.overloaded,
+                counters: self.dests.front(index).counters,
+            }
+        };
+        ServiceEntry {
             spec: service.spec.clone(),
             counters: *self.services.counters(index),
-            destinations: service
-                .list
-                .iter()
-                .map(|&index| {
-                    let d = self.dests.at(index);
-                    DestinationEntry {
-                        spec: d.spec,
-                        active: d.active,
-                        inactive: d.inactive,
-                        persistent: d.persistent,
-                        overloaded: d.overloaded,
-                        counters: self.dests.front(index).counters,
-                    }
-                })
-                .collect(),
-        });
-        entries.collect()
+            destinations: service.list.iter().map(destination).collect(),
+        }
     }
 
     /// Lists connections, then templates, as of `now`: at most `max` more of them are appended to

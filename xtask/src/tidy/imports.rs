@@ -51,6 +51,7 @@ const MODULES: &[(&str, Allowed)] = &[
 const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("lvs-core", &[], &[]),
     ("lvs-admin", &["lvs-core"], &[]),
+    ("lvs-control", &["lvs-core", "lvs-admin"], &["lvs-sim"]),
     ("lvs-host", &["lvs-core"], &["lvs-testnet"]),
     ("lvs-sim", &["lvs-core", "lvs-admin", "lvs-host"], &[]),
     ("lvs-io-afpacket", &["lvs-core"], &["lvs-testnet"]),
@@ -62,6 +63,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
         &[
             "lvs-core",
             "lvs-admin",
+            "lvs-control",
             "lvs-host",
             "lvs-guard",
             "lvs-sim",

@@ -1,0 +1,357 @@
+//! Where requests meet the director: one small step between two bursts.
+
+mod listings;
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam::channel::{Receiver, Sender, TrySendError};
+use lvs_admin::listing::Rates;
+use lvs_admin::rules::{MarkLine, Rules, Setting};
+use lvs_core::command::{Command, ServiceKey};
+use lvs_core::director::Director;
+use lvs_core::flow::Endpoint;
+use lvs_core::ids::PortId;
+use lvs_core::listing::{ConnectionEntry, ServiceEntry};
+use lvs_core::time::Instant;
+
+use crate::data::{About, Plan};
+use crate::protocol::{Refusal, Reply};
+use crate::server::{Patience, Place, Server, ServerError};
+use listings::Listing;
+
+/// Changes carried out in one step.
+const CHANGES_PER_STEP: usize = 32;
+
+/// What runs a director, and what there is besides: interfaces, the guard, a rules file.
+pub trait Program {
+    /// The director.
+    fn director(&mut self) -> &mut Director;
+
+    /// Who this is.
+    fn about(&self) -> About;
+
+    /// Carries out one change, with all that follows from it.
+    ///
+    /// # Errors
+    /// If it is refused; then nothing has changed.
+    fn change(&mut self, now: Instant, command: Command) -> Result<(), Refusal>;
+
+    /// Called after the last of several changes, for what need not be done for each of them.
+    fn changed(&mut self, now: Instant) {
+        let _ = now;
+    }
+
+    /// Adds mark rules and sets switches.
+    ///
+    /// # Errors
+    /// If one is refused; then nothing has changed.
+    fn amend(
+        &mut self,
+        now: Instant,
+        marks: &[MarkLine],
+        settings: &[Setting],
+    ) -> Result<(), Refusal>;
+
+    /// Becomes what a rules file says, or only tells what that takes.
+    ///
+    /// # Errors
+    /// If anything is refused; then nothing has changed.
+    fn apply(&mut self, now: Instant, rules: Rules, dry_run: bool) -> Result<Plan, Refusal>;
+
+    /// What goes through a service, or to one of its servers, in a second.
+    fn rates(&self, key: &ServiceKey, server: Option<Endpoint>) -> Rates;
+
+    /// The name of the interface that a port is.
+    fn interface(&self, port: PortId) -> Option<String>;
+}
+
+/// What a job asks for: a request, checked and in the core's words.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Order {
+    /// Who is there.
+    About,
+    /// Changes, each by itself.
+    Change(Vec<Command>),
+    /// Services.
+    Services(Option<ServiceKey>),
+    /// Connections and templates.
+    Connections,
+    /// Timeouts, switches, marks.
+    Settings,
+    /// Marks and switches to add.
+    Amend {
+        /// The marks.
+        marks: Vec<MarkLine>,
+        /// The switches.
+        settings: Vec<Setting>,
+    },
+    /// A whole rules file.
+    Apply {
+        /// The file.
+        rules: Box<Rules>,
+        /// Only tell.
+        dry_run: bool,
+    },
+}
+
+/// A part of an answer, as the director's loop gives it: to make text of it is the business of a thread.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Services, each with the rates of itself and of its servers.
+    Services(Vec<(ServiceEntry, ServiceRates)>),
+    /// Connections and templates.
+    Connections(Vec<ConnectionEntry>),
+    /// Everything else.
+    Reply(Reply),
+}
+
+/// The rates of a service and, in their order, of its servers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ServiceRates {
+    /// The service's.
+    pub service: Rates,
+    /// Those of its servers.
+    pub servers: Vec<Rates>,
+}
+
+/// An order, and where its answer goes.
+#[derive(Debug)]
+pub struct Job {
+    /// What is asked for.
+    pub order: Order,
+    /// Where the answer goes.
+    pub answers: Answers,
+}
+
+/// Where the parts of an answer go.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    sender: Sender<Answer>,
+    /// Set while the loop waits for room; whoever makes some wakes it.
+    pub(crate) waiting: Arc<AtomicBool>,
+}
+
+/// What became of a part of an answer.
+#[derive(Debug)]
+pub enum Sent {
+    /// It is on its way.
+    Taken,
+    /// There is no room; try again when the loop is woken.
+    Full(Answer),
+    /// Whoever asked is gone.
+    Gone,
+}
+
+impl Answers {
+    pub(crate) fn new(sender: Sender<Answer>) -> Answers {
+        Answers { sender, waiting: Arc::default() }
+    }
+
+    /// Sends a part of the answer, without waiting.
+    pub fn send(&self, answer: Answer) -> Sent {
+        match self.sender.try_send(answer) {
+            Ok(()) => Sent::Taken,
+            Err(TrySendError::Disconnected(_)) => Sent::Gone,
+            Err(TrySendError::Full(answer)) => {
+                self.waiting.store(true, Ordering::SeqCst);
+                // Room may have been made before the other side could see the flag.
+                match self.sender.try_send(answer) {
+                    Ok(()) => Sent::Taken,
+                    Err(TrySendError::Disconnected(_)) => Sent::Gone,
+                    Err(TrySendError::Full(answer)) => Sent::Full(answer),
+                }
+            }
+        }
+    }
+}
+
+/// Something that takes several steps.
+#[derive(Debug)]
+struct Task {
+    work: Work,
+    answers: Answers,
+    /// Parts that found no room yet, in order: at most the last of an answer and its end.
+    held: VecDeque<Answer>,
+}
+
+#[derive(Debug)]
+enum Work {
+    Change {
+        commands: VecDeque<Command>,
+        outcomes: Vec<Option<Refusal>>,
+    },
+    List(Listing),
+    /// Only what is held is left.
+    Over,
+}
+
+/// The requests that a director's loop has yet to answer.
+///
+/// The loop calls [`serve`](Desk::serve) after every burst. Each call takes one new request or does one step
+/// of one that is under way: some hundred lines of a listing, some dozen changes.
+#[derive(Debug)]
+pub struct Desk {
+    jobs: Receiver<Job>,
+    tasks: VecDeque<Task>,
+    /// Keeps the socket; it goes with the desk.
+    server: Option<Server>,
+}
+
+impl Desk {
+    /// A desk whose requests come from `jobs`.
+    pub fn new(jobs: Receiver<Job>) -> Desk {
+        Desk { jobs, tasks: VecDeque::new(), server: None }
+    }
+
+    /// Opens a socket and a desk for it. `wake` is called from other threads when there is something to
+    /// do, and must make the loop call [`serve`](Desk::serve).
+    ///
+    /// # Errors
+    /// If the socket cannot be had.
+    pub fn open(path: &Path, wake: impl Fn() + Send + Sync + 'static) -> Result<Desk, ServerError> {
+        Desk::open_with(path, Patience::default(), wake)
+    }
+
+    /// The same with other bounds of time.
+    ///
+    /// # Errors
+    /// If the socket cannot be had.
+    pub fn open_with(
+        path: &Path,
+        patience: Patience,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Desk, ServerError> {
+        let place = Place::take(path)?;
+        let (server, jobs) = Server::start(place, patience, Arc::new(wake))?;
+        Ok(Desk { server: Some(server), ..Desk::new(jobs) })
+    }
+
+    /// Where the socket is.
+    pub fn path(&self) -> Option<&Path> {
+        self.server.as_ref().map(Server::path)
+    }
+
+    /// Does one step, if there is something to do. Returns whether to come back at once.
+    pub fn serve(&mut self, now: Instant, program: &mut dyn Program) -> bool {
+        // New requests first: they are short, and what takes long goes on in turns.
+        if let Ok(job) = self.jobs.try_recv() {
+            if let Some(task) = begin(now, job, program) {
+                self.tasks.push_back(task);
+            }
+            return true;
+        }
+        for _ in 0..self.tasks.len() {
+            let Some(mut task) = self.tasks.pop_front() else { break };
+            match task.step(now, program) {
+                Step::Went => {
+                    self.tasks.push_back(task);
+                    return true;
+                }
+                Step::Waits => self.tasks.push_back(task),
+                Step::Over => return true,
+            }
+        }
+        false
+    }
+}
+
+/// What a step of a task did.
+enum Step {
+    Went,
+    /// There is no room for its answer.
+    Waits,
+    Over,
+}
+
+/// Answers an order at once, or makes a task of it.
+fn begin(now: Instant, job: Job, program: &mut dyn Program) -> Option<Task> {
+    let Job { order, answers } = job;
+    let reply = match order {
+        Order::About => Ok(Some(Reply::About(program.about()))),
+        Order::Change(commands) => {
+            let outcomes = Vec::with_capacity(commands.len());
+            let work = Work::Change { commands: commands.into(), outcomes };
+            return Some(Task { work, answers, held: VecDeque::new() });
+        }
+        Order::Services(only) => {
+            let work = Work::List(Listing::services(only));
+            return Some(Task { work, answers, held: VecDeque::new() });
+        }
+        Order::Connections => {
+            let work = Work::List(Listing::connections());
+            return Some(Task { work, answers, held: VecDeque::new() });
+        }
+        Order::Settings => Ok(Some(Reply::Settings(listings::settings(program)))),
+        Order::Amend { marks, settings } => program.amend(now, &marks, &settings).map(|()| None),
+        Order::Apply { rules, dry_run } => {
+            program.apply(now, *rules, dry_run).map(|plan| Some(Reply::Plan(plan)))
+        }
+    };
+    let replies = match reply {
+        Ok(Some(reply)) => vec![reply, Reply::Done],
+        Ok(None) => vec![Reply::Done],
+        Err(refusal) => vec![Reply::Refused(refusal)],
+    };
+    let mut task =
+        Task { work: Work::Over, answers, held: replies.into_iter().map(Answer::Reply).collect() };
+    (!task.send_held()).then_some(task)
+}
+
+impl Task {
+    /// Sends what is held. Returns whether nothing is left to do for it.
+    fn send_held(&mut self) -> bool {
+        while let Some(answer) = self.held.pop_front() {
+            match self.answers.send(answer) {
+                Sent::Taken => {}
+                Sent::Full(answer) => {
+                    self.held.push_front(answer);
+                    return false;
+                }
+                Sent::Gone => {
+                    self.held.clear();
+                    // Changes that were asked for are made, listings are not.
+                    if matches!(self.work, Work::List(_)) {
+                        self.work = Work::Over;
+                    }
+                }
+            }
+        }
+        matches!(self.work, Work::Over)
+    }
+
+    fn step(&mut self, now: Instant, program: &mut dyn Program) -> Step {
+        if self.send_held() {
+            return Step::Over;
+        }
+        if !self.held.is_empty() {
+            return Step::Waits;
+        }
+        match &mut self.work {
+            Work::Change { commands, outcomes } => {
+                for command in commands.drain(..commands.len().min(CHANGES_PER_STEP)) {
+                    outcomes.push(program.change(now, command).err());
+                }
+                program.changed(now);
+                if commands.is_empty() {
+                    let outcomes = Reply::Outcomes(std::mem::take(outcomes));
+                    self.held.extend([outcomes, Reply::Done].map(Answer::Reply));
+                    self.work = Work::Over;
+                }
+            }
+            Work::List(listing) => {
+                let (answers, more) = listing.step(now, program);
+                self.held.extend(answers);
+                if !more {
+                    self.work = Work::Over;
+                }
+            }
+            Work::Over => {}
+        }
+        if self.send_held() { Step::Over } else { Step::Went }
+    }
+}

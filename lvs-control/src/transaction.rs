@@ -1,0 +1,164 @@
+//! Several commands, all of them or none.
+
+use lvs_core::command::{ApplyError, Command};
+use lvs_core::director::Director;
+use lvs_core::listing::ServiceEntry;
+use lvs_core::time::Instant;
+
+/// Which command of several was refused, and why. Nothing was changed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Stopped {
+    /// The number of the command, from 0.
+    pub index: usize,
+    /// The command.
+    pub command: Box<Command>,
+    /// What the director says.
+    pub error: ApplyError,
+}
+
+/// Carries out all commands at one instant, or takes back those that were carried out before one is
+/// refused. No packet comes between, so none sees what was taken back.
+///
+/// # Errors
+/// The first refusal.
+pub fn apply_all(
+    director: &mut Director,
+    now: Instant,
+    commands: Vec<Command>,
+) -> Result<(), Stopped> {
+    let mut undo = Vec::new();
+    for (index, command) in commands.into_iter().enumerate() {
+        let inverse = inverse(director, now, &command);
+        if let Err(error) = director.apply(now, command.clone()) {
+            take_back(director, now, undo);
+            return Err(Stopped { index, command: Box::new(command), error });
+        }
+        undo.push(inverse);
+    }
+    Ok(())
+}
+
+/// Carries out what takes commands back, the last one's first.
+fn take_back(director: &mut Director, now: Instant, undo: Vec<Vec<Command>>) {
+    for command in undo.into_iter().rev().flatten() {
+        if let Err(error) = director.apply(now, command.clone()) {
+            tracing::error!("{command:?} takes back a change and is refused: {error}");
+        }
+    }
+}
+
+/// The commands that take a command back, as the director is now. Counters that were zeroed stay so.
+pub fn inverse(director: &mut Director, now: Instant, command: &Command) -> Vec<Command> {
+    let mut service = |key| director.service(now, key);
+    match command {
+        Command::AddService(spec) => vec![Command::DeleteService(spec.key)],
+        Command::EditService(spec) => {
+            service(&spec.key).map(|entry| Command::EditService(entry.spec)).into_iter().collect()
+        }
+        Command::DeleteService(key) => service(key).into_iter().flat_map(remake).collect(),
+        Command::Clear => director.services(now).into_iter().flat_map(remake).collect(),
+        Command::AddDestination(key, spec) => {
+            let mut addr = spec.addr;
+            if spec.method != lvs_core::command::ForwardingMethod::Masquerade {
+                addr.port = key.port();
+            }
+            vec![Command::DeleteDestination(*key, addr)]
+        }
+        Command::EditDestination(key, spec) => {
+            let find = |entry: ServiceEntry| {
+                let same = |d: &&lvs_core::listing::DestinationEntry| d.spec.addr == spec.addr;
+                entry.destinations.iter().find(same).map(|d| d.spec)
+            };
+            let before = service(key).and_then(find);
+            before.map(|spec| Command::EditDestination(*key, spec)).into_iter().collect()
+        }
+        Command::DeleteDestination(key, addr) => {
+            let find = |entry: ServiceEntry| {
+                entry.destinations.iter().find(|d| d.spec.addr == *addr).map(|d| d.spec)
+            };
+            let before = service(key).and_then(find);
+            before.map(|spec| Command::AddDestination(*key, spec)).into_iter().collect()
+        }
+        Command::SetTimeouts(_) => {
+            let now = director.timeouts();
+            let spec = lvs_core::command::TimeoutsSpec {
+                tcp: Some(now.tcp),
+                tcp_fin: Some(now.tcp_fin),
+                udp: Some(now.udp),
+            };
+            vec![Command::SetTimeouts(spec)]
+        }
+        Command::SetTunables(_) => vec![Command::SetTunables(*director.tunables())],
+        Command::SetMarkRules(_) => vec![Command::SetMarkRules(director.mark_rules().to_vec())],
+        _ => Vec::new(),
+    }
+}
+
+/// The commands that make a service again, its servers in the same order (rule S1).
+fn remake(entry: ServiceEntry) -> Vec<Command> {
+    let key = entry.spec.key;
+    let servers = entry.destinations.into_iter().rev();
+    let servers = servers.map(move |d| Command::AddDestination(key, d.spec));
+    std::iter::once(Command::AddService(entry.spec)).chain(servers).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lvs_admin::ipvsadm::{Action, parse};
+    use lvs_admin::names::NumericOnly;
+    use lvs_core::limits::Limits;
+
+    use super::*;
+
+    fn commands(lines: &[&str]) -> Vec<Command> {
+        let command = |line: &&str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match parse(&words, &NumericOnly) {
+                Ok(Action::Change(command)) => command,
+                other => panic!("{line}: {other:?}"),
+            }
+        };
+        lines.iter().map(command).collect()
+    }
+
+    #[test]
+    fn of_refused_commands_nothing_stays() {
+        let mut director = Director::new(Limits::small(), [1, 2]).unwrap();
+        let there = [
+            "-A -t 10.0.0.1:80 -s rr -p",
+            "-a -t 10.0.0.1:80 -r 10.1.0.2 -w 3",
+            "-a -t 10.0.0.1:80 -r 10.1.0.3",
+            "-A -f 7 -s sh",
+        ];
+        apply_all(&mut director, Instant::ZERO, commands(&there)).unwrap();
+        let state = |director: &mut Director| {
+            (director.services(Instant::ZERO), director.timeouts(), *director.tunables())
+        };
+        let before = state(&mut director);
+        let mut wrong = commands(&[
+            "--set 10 20 30",
+            "-E -t 10.0.0.1:80 -s wlc",
+            "-e -t 10.0.0.1:80 -r 10.1.0.2 -w 0",
+            "-a -t 10.0.0.1:80 -r 10.1.0.4",
+            "-A -t 10.0.0.2:80",
+            "-a -t 10.0.0.2:80 -r 10.1.0.2",
+            "-d -t 10.0.0.1:80 -r 10.1.0.3:80",
+            "-D -f 7",
+            "-A -t 10.0.0.1:80",
+        ]);
+        wrong.insert(
+            0,
+            Command::SetTunables(lvs_core::command::Tunables {
+                sloppy_tcp: true,
+                ..Default::default()
+            }),
+        );
+        let stopped = apply_all(&mut director, Instant::ZERO, wrong).unwrap_err();
+        assert_eq!((stopped.index, stopped.error), (9, ApplyError::ServiceExists));
+        let mut after = state(&mut director);
+        // The server that was taken back is the newest now.
+        after.0[0].destinations.sort_by_key(|d| std::cmp::Reverse(d.spec.addr));
+        assert_eq!(after, before);
+    }
+}

@@ -1,0 +1,182 @@
+//! A director that does nothing but answer.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant as Clock};
+
+use lvs_admin::ipvsadm::{self, Action};
+use lvs_admin::listing::Rates;
+use lvs_admin::names::NumericOnly;
+use lvs_admin::rules::{MarkLine, Rules, Setting};
+use lvs_control::data::{About, Plan};
+use lvs_control::server::Patience;
+use lvs_control::{Client, Desk, Program, Refusal, ServerError};
+use lvs_core::command::{Command, ServiceKey};
+use lvs_core::director::Director;
+use lvs_core::flow::Endpoint;
+use lvs_core::ids::PortId;
+use lvs_core::limits::Limits;
+use lvs_core::time::Instant;
+
+/// How long anything may take on a machine that is slow and busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A director with no ports.
+pub(crate) struct Alone {
+    pub(crate) director: Director,
+}
+
+impl Program for Alone {
+    fn director(&mut self) -> &mut Director {
+        &mut self.director
+    }
+
+    fn about(&self) -> About {
+        About {
+            version: "0".to_owned(),
+            pid: std::process::id(),
+            uptime_ms: 0,
+            interfaces: vec!["eth0".to_owned()],
+            rules: None,
+            connections_max: self.director.limits().connections_max,
+            templates_max: self.director.limits().templates_max,
+        }
+    }
+
+    fn change(&mut self, now: Instant, command: Command) -> Result<(), Refusal> {
+        Ok(self.director.apply(now, command)?)
+    }
+
+    fn amend(&mut self, _: Instant, _: &[MarkLine], _: &[Setting]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn apply(&mut self, _: Instant, _: Rules, _: bool) -> Result<Plan, Refusal> {
+        Ok(Plan::default())
+    }
+
+    fn rates(&self, _: &ServiceKey, _: Option<Endpoint>) -> Rates {
+        Rates { connections: 7, ..Rates::default() }
+    }
+
+    fn interface(&self, _: PortId) -> Option<String> {
+        Some("eth0".to_owned())
+    }
+}
+
+/// A path for a socket that goes when the test is over.
+pub(crate) struct SocketPath(PathBuf);
+
+impl SocketPath {
+    pub(crate) fn new() -> SocketPath {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("lvs-control-{}-{number}.sock", std::process::id());
+        SocketPath(std::env::temp_dir().join(name))
+    }
+}
+
+impl std::ops::Deref for SocketPath {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A loop with a director in it.
+pub(crate) struct Running {
+    pub(crate) path: SocketPath,
+    stop: Arc<AtomicBool>,
+    /// Turns of the loop so far.
+    pub(crate) turns: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    pub(crate) fn start() -> Running {
+        Running::start_with(&[], Patience::default())
+    }
+
+    pub(crate) fn start_with(lines: &[&str], patience: Patience) -> Running {
+        let mut director = Director::new(Limits::small(), [1, 2]).unwrap();
+        for line in lines {
+            director.apply(Instant::ZERO, command(line)).unwrap();
+        }
+        Running::run(director, patience, SocketPath::new()).unwrap()
+    }
+
+    pub(crate) fn run(
+        director: Director,
+        patience: Patience,
+        path: SocketPath,
+    ) -> Result<Running, ServerError> {
+        let stop = Arc::<AtomicBool>::default();
+        let turns = Arc::<AtomicU64>::default();
+        let (go, gone) = std::sync::mpsc::channel::<Desk>();
+        let thread = std::thread::spawn({
+            let (stop, turns) = (stop.clone(), turns.clone());
+            move || {
+                let Ok(mut desk) = gone.recv() else { return };
+                let mut program = Alone { director };
+                while !stop.load(Ordering::SeqCst) {
+                    let more = desk.serve(Instant::from_secs(1), &mut program);
+                    turns.fetch_add(1, Ordering::SeqCst);
+                    if !more {
+                        std::thread::park_timeout(Duration::from_secs(1));
+                    }
+                }
+            }
+        });
+        let waker = thread.thread().clone();
+        let desk = Desk::open_with(&path, patience, move || waker.unpark())?;
+        go.send(desk).expect("the thread waits for its desk");
+        Ok(Running { path, stop, turns, thread: Some(thread) })
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(&self.path).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Ends the loop, and the socket with it.
+    pub(crate) fn stop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A line of ipvsadm as a command.
+pub(crate) fn command(line: &str) -> Command {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match ipvsadm::parse(&words, &NumericOnly) {
+        Ok(Action::Change(command)) => command,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// Waits until `condition` holds.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Clock::now() + PATIENCE;
+    while !condition() {
+        assert!(Clock::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

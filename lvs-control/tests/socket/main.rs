@@ -1,0 +1,6 @@
+//! The control socket as a client meets it: a director in a loop of its own thread behind it.
+
+mod answers;
+mod bad_input;
+mod director;
+mod file;
