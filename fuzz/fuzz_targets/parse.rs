@@ -36,7 +36,7 @@ fn packet(frame: &[u8], headers: &Headers) {
     let transport = match headers.l4_header {
         L4::Tcp { header_len, .. } => usize::from(header_len).max(20),
         L4::Udp => 8,
-        L4::Sctp => 12,
+        L4::Sctp(_) => 12,
         L4::Icmp { .. } => 4,
         L4::Fragment | L4::Other => 0,
     };

@@ -276,10 +276,26 @@ pub struct Tunables {
     pub expire_quiescent_template: bool,
     /// Open a TCP connection for any packet but RST (rule P2).
     pub sloppy_tcp: bool,
+    /// Open an SCTP association for any packet but ABORT.
+    pub sloppy_sctp: bool,
     /// Send ICMP "too big" and copy DF into tunnels (rule F4).
     pub pmtu_disc: bool,
     /// Open a connection also for an ICMP error that quotes an answer of the service (rule I5).
     pub schedule_icmp: bool,
+    /// Where no real server is to be had, send a marked packet on to its own destination (rule P11).
+    pub cache_bypass: bool,
+    /// Level of the defence that makes SYNs wait in SYNACK (rule C9): 0 never, 3 always; at 1 and 2,
+    /// between which the director moves by itself, while memory is short.
+    pub secure_tcp: u8,
+    /// Level of the defence that ends probable entries of a flood, the same.
+    pub drop_entry: u8,
+    /// Level of the defence that drops packets which would open a connection, the same.
+    pub drop_packet: u8,
+    /// At level 3 of `drop_packet` one packet of so many is dropped.
+    pub am_droprate: u32,
+    /// Memory is short while fewer places of the connection table are free. (The kernel counts free pages
+    /// of the machine here.)
+    pub amemthresh: u32,
 }
 
 impl Default for Tunables {
@@ -290,8 +306,15 @@ impl Default for Tunables {
             expire_nodest_conn: false,
             expire_quiescent_template: false,
             sloppy_tcp: false,
+            sloppy_sctp: false,
             pmtu_disc: true,
             schedule_icmp: false,
+            cache_bypass: false,
+            secure_tcp: 0,
+            drop_entry: 0,
+            drop_packet: 0,
+            am_droprate: 10,
+            amemthresh: 1024,
         }
     }
 }

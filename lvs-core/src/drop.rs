@@ -101,6 +101,8 @@ reasons! {
         NoDestination = "no-destination",
         /// The connection table is full.
         ConnectionTableFull = "connection-table-full",
+        /// One of the packets that `drop_packet` sacrifices.
+        Defense = "defense",
         /// The template table is full.
         TemplateTableFull = "template-table-full",
         /// TTL or hop limit ran out (rule F1).

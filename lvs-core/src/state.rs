@@ -1,11 +1,19 @@
 //! The states of a connection and how long each lasts.
 //!
 //! Sources: the kernel's tables as described in the rules C1 to C11, recorded by the scenarios
-//! `tcp-states-one-way-all`, `tcp-states-dr`, `tcp-states-nat`, `udp-basic` and `timeouts-set`.
+//! `tcp-states-one-way-all`, `tcp-states-dr`, `tcp-states-nat`, `secure-tcp`, `sctp-basic`, `sctp-states`, `udp-basic`
+//! and `timeouts-set`.
 
 use crate::flow::Protocol;
 use crate::time::Duration;
+use crate::wire::sctp::Chunks;
 use crate::wire::tcp::TcpFlags;
+
+mod sctp;
+mod tcp;
+
+pub use sctp::sctp_step;
+pub use tcp::{tcp_step, tcp_step_secure};
 
 /// The state of a connection. TCP states come first, so that they index the transition table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -35,11 +43,37 @@ pub enum State {
     SynAck,
     /// UDP has only one.
     Udp,
+    /// The client's INIT was seen.
+    SctpInit1,
+    /// An INIT was seen again, or what follows it without what comes between.
+    SctpInit,
+    /// The server answered INIT ACK.
+    SctpCookieSent,
+    /// The client's COOKIE ECHO was seen.
+    SctpCookieReplied,
+    /// A server opened towards the client.
+    SctpCookieWait,
+    /// The client answered the server's INIT.
+    SctpCookie,
+    /// A COOKIE ECHO of the server's.
+    SctpCookieEchoed,
+    /// Data may flow in an association.
+    SctpEstablished,
+    /// The server sent SHUTDOWN.
+    SctpShutdownSent,
+    /// The client sent SHUTDOWN.
+    SctpShutdownReceived,
+    /// The server answered SHUTDOWN ACK.
+    SctpShutdownAckSent,
+    /// The server answered INIT with ABORT.
+    SctpRejected,
+    /// The association ended.
+    SctpClosed,
 }
 
 impl State {
     /// How many states there are.
-    pub const COUNT: usize = State::Udp as usize + 1;
+    pub const COUNT: usize = State::SctpClosed as usize + 1;
 
     #[cfg(test)]
     const ALL: [State; State::COUNT] = [
@@ -55,6 +89,19 @@ impl State {
         State::Listen,
         State::SynAck,
         State::Udp,
+        State::SctpInit1,
+        State::SctpInit,
+        State::SctpCookieSent,
+        State::SctpCookieReplied,
+        State::SctpCookieWait,
+        State::SctpCookie,
+        State::SctpCookieEchoed,
+        State::SctpEstablished,
+        State::SctpShutdownSent,
+        State::SctpShutdownReceived,
+        State::SctpShutdownAckSent,
+        State::SctpRejected,
+        State::SctpClosed,
     ];
 
     /// The state stored as `byte` in a connection; `None` for a byte no state has.
@@ -73,6 +120,19 @@ impl State {
             9 => State::Listen,
             10 => State::SynAck,
             11 => State::Udp,
+            12 => State::SctpInit1,
+            13 => State::SctpInit,
+            14 => State::SctpCookieSent,
+            15 => State::SctpCookieReplied,
+            16 => State::SctpCookieWait,
+            17 => State::SctpCookie,
+            18 => State::SctpCookieEchoed,
+            19 => State::SctpEstablished,
+            20 => State::SctpShutdownSent,
+            21 => State::SctpShutdownReceived,
+            22 => State::SctpShutdownAckSent,
+            23 => State::SctpRejected,
+            24 => State::SctpClosed,
             _ => State::None,
         }
     }
@@ -92,19 +152,44 @@ impl State {
             State::Listen => "LISTEN",
             State::SynAck => "SYNACK",
             State::Udp => "UDP",
+            State::SctpInit1 => "INIT1",
+            State::SctpInit => "INIT",
+            State::SctpCookieSent => "C-SENT",
+            State::SctpCookieReplied => "C-REPLIED",
+            State::SctpCookieWait => "C-WAIT",
+            State::SctpCookie => "COOKIE",
+            State::SctpCookieEchoed => "C-ECHOED",
+            State::SctpEstablished => "ESTABLISHED",
+            State::SctpShutdownSent => "S-SENT",
+            State::SctpShutdownReceived => "S-RECEIVED",
+            State::SctpShutdownAckSent => "S-ACK-SENT",
+            State::SctpRejected => "REJECTED",
+            State::SctpClosed => "CLOSED",
         }
     }
 
-    /// Whether a connection in this state counts as active (rule C4).
+    /// Whether a connection in this state counts as active (rule C4); of SCTP only established ones do.
     pub const fn is_active(self) -> bool {
-        matches!(self, State::Established | State::SynSent | State::SynRecv | State::SynAck)
+        matches!(
+            self,
+            State::Established
+                | State::SynSent
+                | State::SynRecv
+                | State::SynAck
+                | State::SctpEstablished
+        )
+    }
+
+    /// Whether the connection is established, which makes its template assured (rule R2).
+    pub const fn is_established(self) -> bool {
+        matches!(self, State::Established | State::SctpEstablished)
     }
 
     /// The timeout unless `--set` changed it.
     pub const fn default_timeout(self) -> Duration {
         Duration::from_secs(match self {
             State::None => 2,
-            State::Established => 900,
+            State::Established | State::SctpEstablished => 900,
             State::SynSent | State::FinWait | State::TimeWait | State::Listen | State::SynAck => {
                 120
             }
@@ -112,6 +197,18 @@ impl State {
             State::Close => 10,
             State::LastAck => 30,
             State::Udp => 300,
+            // Rule C10; a second more than RFC 9260's RTO.Max where the kernel adds one.
+            State::SctpInit1 | State::SctpRejected => 4,
+            State::SctpInit
+            | State::SctpCookieSent
+            | State::SctpCookieReplied
+            | State::SctpCookieWait
+            | State::SctpCookie
+            | State::SctpCookieEchoed
+            | State::SctpShutdownSent
+            | State::SctpShutdownReceived
+            | State::SctpShutdownAckSent
+            | State::SctpClosed => 61,
         })
     }
 }
@@ -131,134 +228,41 @@ pub enum Direction {
     InputOnly,
 }
 
-/// The state that follows `state` on a TCP segment.
-///
-/// Of several flags RST counts before SYN, FIN and ACK; a segment with none of them closes (rule C2).
-#[inline]
-pub const fn tcp_step(state: State, direction: Direction, flags: TcpFlags) -> State {
-    NEXT[direction as usize][column(flags)][state as usize]
+/// What a packet says to the state of its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// A TCP segment with these flags.
+    Tcp(TcpFlags),
+    /// A UDP datagram.
+    Udp,
+    /// An SCTP packet with these chunks.
+    Sctp(Chunks),
 }
 
-/// RST, SYN, FIN and ACK of a segment as a number below 16.
-#[inline]
-const fn column(flags: TcpFlags) -> usize {
-    const _: () = assert!(TcpFlags::RST.0 | TcpFlags::SYN.0 | TcpFlags::FIN.0 == 7);
-    const _: () = assert!(TcpFlags::ACK.0 >> 1 == 8);
-    (flags.0 & 7 | flags.0 >> 1 & 8) as usize
-}
-
-/// Every step worked out, so that a segment costs one look: for each direction and combination of flags
-/// the state that follows each state.
-const NEXT: [[[State; 16]; 16]; 3] = {
-    let mut next = [[[State::Close; 16]; 16]; 3];
-    let tables = [&INPUT, &OUTPUT, &INPUT_ONLY];
-    let mut direction = 0;
-    while direction < 3 {
-        let mut bits = 0;
-        while bits < 256 {
-            let flags = TcpFlags(bits as u8);
-            if let Some(row) = row(flags) {
-                let mut state = 0;
-                while state < TCP_STATES {
-                    next[direction][column(flags)][state] = tables[direction][row][state];
-                    state += 1;
-                }
-            }
-            bits += 1;
+impl Signal {
+    /// Of the first packet of a connection of a protocol; `None` for one that has no connections.
+    pub const fn opening(protocol: Protocol) -> Option<Signal> {
+        match protocol {
+            Protocol::TCP => Some(Signal::Tcp(TcpFlags::SYN)),
+            Protocol::UDP => Some(Signal::Udp),
+            Protocol::SCTP => Some(Signal::Sctp(Chunks::INIT)),
+            _ => None,
         }
-        direction += 1;
     }
-    next
-};
 
-/// The row of the tables that a segment's flags choose.
-const fn row(flags: TcpFlags) -> Option<usize> {
-    if flags.rst() {
-        Some(3)
-    } else if flags.syn() {
-        Some(0)
-    } else if flags.fin() {
-        Some(1)
-    } else if flags.ack() {
-        Some(2)
-    } else {
-        None
+    /// Whether the packet begins a connection anew, so that one which ended gives way (rule C5).
+    pub fn begins(self) -> bool {
+        match self {
+            Signal::Tcp(flags) => flags.syn(),
+            Signal::Udp => false,
+            Signal::Sctp(chunks) => chunks.first() == Chunks::INIT.first(),
+        }
     }
 }
-
-/// The state that follows on a packet of a protocol without states of its own.
-#[inline]
-pub const fn other_step(protocol: Protocol) -> State {
-    match protocol {
-        Protocol::UDP => State::Udp,
-        _ => State::None,
-    }
-}
-
-use State::{
-    Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI,
-    SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
-};
-
-/// The states of TCP, which come first.
-const TCP_STATES: usize = 11;
-/// Rows SYN, FIN, ACK, RST; columns the TCP states in the order of [`State`].
-type Transitions = [[State; TCP_STATES]; 4];
-
-#[rustfmt::skip]
-const INPUT: Transitions = [
-    /*        NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA */
-    /* SYN */ [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR],
-    /* FIN */ [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW],
-    /* ACK */ [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
-    /* RST */ [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, SR],
-];
-
-#[rustfmt::skip]
-const OUTPUT: Transitions = [
-    /*        NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA */
-    /* SYN */ [SS, ES, SS, SR, SS, SS, SS, SS, SS, LI, SR],
-    /* FIN */ [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW],
-    /* ACK */ [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES],
-    /* RST */ [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL],
-];
-
-#[rustfmt::skip]
-const INPUT_ONLY: Transitions = [
-    /*        NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA */
-    /* SYN */ [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR],
-    /* FIN */ [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW],
-    /* ACK */ [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
-    /* RST */ [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
-];
-
-const _: () = assert!(SA as usize == TCP_STATES - 1, "TCP states must index the columns");
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The table of the conformance rules, client's half only: each state with what S, A, FA, R make.
-    #[test]
-    fn a_one_way_connection_follows_the_recorded_table() {
-        let (s, a, fa, r) = (TcpFlags(0x02), TcpFlags(0x10), TcpFlags(0x11), TcpFlags(0x04));
-        let rows = [
-            (SR, SR, ES, TW, SR),
-            (ES, ES, ES, FW, CL),
-            (FW, SR, FW, FW, CL),
-            (TW, SR, TW, TW, CL),
-            (CL, SR, CL, CL, CL),
-        ];
-        for (state, on_s, on_a, on_fa, on_r) in rows {
-            let step = |flags| tcp_step(state, Direction::InputOnly, flags);
-            assert_eq!(
-                [step(s), step(a), step(fa), step(r)],
-                [on_s, on_a, on_fa, on_r],
-                "{state:?}"
-            );
-            assert_eq!(step(TcpFlags(0)), CL, "{state:?} without flags");
-        }
-    }
 
     #[test]
     fn a_state_survives_being_stored_as_a_byte() {

@@ -80,7 +80,7 @@ impl StandIn {
             L4::Tcp { .. } => reset(frame, headers, own_mac),
             L4::Udp => self.port_unreachable(now, frame, headers, own_mac),
             L4::Icmp { .. } => self.echo_reply(frame, headers, own_mac),
-            L4::Sctp | L4::Other => self.protocol_unreachable(now, frame, headers, own_mac),
+            L4::Sctp(_) | L4::Other => self.protocol_unreachable(now, frame, headers, own_mac),
             L4::Fragment => None,
         }?;
         frame.verdict = Verdict::Reply(frame.port());

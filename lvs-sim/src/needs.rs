@@ -53,9 +53,6 @@ pub fn missing(scenario: &Scenario) -> Vec<String> {
 fn command_needs(words: &[String]) -> Vec<String> {
     let words = words.get(1..).unwrap_or_default();
     let mut found = Vec::new();
-    if words.iter().any(|word| word == "--pe") {
-        found.push("persistence engines (--pe)".to_owned());
-    }
     match ipvsadm::parse(words, &NumericOnly) {
         Ok(Line::Change(Command::AddService(spec) | Command::EditService(spec))) => {
             found.extend(service_needs(&spec));
@@ -78,9 +75,6 @@ fn service_needs(spec: &ServiceSpec) -> Vec<String> {
     let built = SCHEDULERS.iter().any(|info| info.name == name);
     if !built && KERNEL_SCHEDULERS.contains(&name) {
         found.push(format!("scheduler {name}"));
-    }
-    if let ServiceKey::Address { protocol: Protocol::SCTP, .. } = spec.key {
-        found.push("SCTP".to_owned());
     }
     found
 }

@@ -183,11 +183,18 @@ fn a_written_rules_file_has_what_ipvsadm_loses() {
 -A -f 8 -6 -s rr -p 10 -M 64
 -a -f 8 -6 -r [2001:db8::2]:0 -i -w 0 --tun-type gue --tun-port 6080 --tun-csum
 --set 100 120 50
+sysctl -w net.ipv4.vs.am_droprate=10
+sysctl -w net.ipv4.vs.amemthresh=2048
+sysctl -w net.ipv4.vs.cache_bypass=0
 sysctl -w net.ipv4.vs.conn_reuse_mode=1
+sysctl -w net.ipv4.vs.drop_entry=0
+sysctl -w net.ipv4.vs.drop_packet=3
 sysctl -w net.ipv4.vs.expire_nodest_conn=1
 sysctl -w net.ipv4.vs.expire_quiescent_template=0
 sysctl -w net.ipv4.vs.pmtu_disc=1
 sysctl -w net.ipv4.vs.schedule_icmp=0
+sysctl -w net.ipv4.vs.secure_tcp=1
+sysctl -w net.ipv4.vs.sloppy_sctp=0
 sysctl -w net.ipv4.vs.sloppy_tcp=0
 ip6tables -t mangle -A PREROUTING -s 2001:db8:9::/48 -d 2001:db8::1 -p tcp --sport 1024:65535 \
 --dport 80 -j MARK --set-mark 8

@@ -31,7 +31,7 @@ pub use iptables::MarkLine;
 pub use line::RuleLine;
 pub use model::DesiredService;
 pub use supported::Supported;
-pub use sysctl::{Setting, TUNABLES, TunableInfo};
+pub use sysctl::{Setting, TUNABLES, TunableInfo, WITHOUT_MEANING};
 
 use crate::names::Names;
 use crate::words::{self, Place};

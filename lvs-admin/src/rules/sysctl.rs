@@ -13,51 +13,117 @@ pub struct TunableInfo {
     /// The name below `net.ipv4.vs`.
     pub name: &'static str,
     /// The largest value; the smallest is 0.
-    pub most: u8,
+    pub most: u32,
     /// Reads it.
-    pub get: fn(&Tunables) -> u8,
+    pub get: fn(&Tunables) -> u32,
     /// Sets it to a value that is not above `most`.
-    pub set: fn(&mut Tunables, u8),
+    pub set: fn(&mut Tunables, u32),
 }
 
 /// Every switch, in the order of the alphabet.
 pub const TUNABLES: &[TunableInfo] = &[
     TunableInfo {
+        name: "am_droprate",
+        most: i32::MAX as u32,
+        get: |tunables| tunables.am_droprate,
+        set: |tunables, value| tunables.am_droprate = value,
+    },
+    TunableInfo {
+        name: "amemthresh",
+        most: i32::MAX as u32,
+        get: |tunables| tunables.amemthresh,
+        set: |tunables, value| tunables.amemthresh = value,
+    },
+    TunableInfo {
+        name: "cache_bypass",
+        most: 1,
+        get: |tunables| u32::from(tunables.cache_bypass),
+        set: |tunables, value| tunables.cache_bypass = value != 0,
+    },
+    TunableInfo {
         name: "conn_reuse_mode",
         most: 7,
-        get: |tunables| tunables.conn_reuse_mode,
-        set: |tunables, value| tunables.conn_reuse_mode = value,
+        get: |tunables| u32::from(tunables.conn_reuse_mode),
+        set: |tunables, value| tunables.conn_reuse_mode = value as u8,
+    },
+    TunableInfo {
+        name: "drop_entry",
+        most: 3,
+        get: |tunables| u32::from(tunables.drop_entry),
+        set: |tunables, value| tunables.drop_entry = value as u8,
+    },
+    TunableInfo {
+        name: "drop_packet",
+        most: 3,
+        get: |tunables| u32::from(tunables.drop_packet),
+        set: |tunables, value| tunables.drop_packet = value as u8,
     },
     TunableInfo {
         name: "expire_nodest_conn",
         most: 1,
-        get: |tunables| u8::from(tunables.expire_nodest_conn),
+        get: |tunables| u32::from(tunables.expire_nodest_conn),
         set: |tunables, value| tunables.expire_nodest_conn = value != 0,
     },
     TunableInfo {
         name: "expire_quiescent_template",
         most: 1,
-        get: |tunables| u8::from(tunables.expire_quiescent_template),
+        get: |tunables| u32::from(tunables.expire_quiescent_template),
         set: |tunables, value| tunables.expire_quiescent_template = value != 0,
     },
     TunableInfo {
         name: "pmtu_disc",
         most: 1,
-        get: |tunables| u8::from(tunables.pmtu_disc),
+        get: |tunables| u32::from(tunables.pmtu_disc),
         set: |tunables, value| tunables.pmtu_disc = value != 0,
     },
     TunableInfo {
         name: "schedule_icmp",
         most: 1,
-        get: |tunables| u8::from(tunables.schedule_icmp),
+        get: |tunables| u32::from(tunables.schedule_icmp),
         set: |tunables, value| tunables.schedule_icmp = value != 0,
+    },
+    TunableInfo {
+        name: "secure_tcp",
+        most: 3,
+        get: |tunables| u32::from(tunables.secure_tcp),
+        set: |tunables, value| tunables.secure_tcp = value as u8,
+    },
+    TunableInfo {
+        name: "sloppy_sctp",
+        most: 1,
+        get: |tunables| u32::from(tunables.sloppy_sctp),
+        set: |tunables, value| tunables.sloppy_sctp = value != 0,
     },
     TunableInfo {
         name: "sloppy_tcp",
         most: 1,
-        get: |tunables| u8::from(tunables.sloppy_tcp),
+        get: |tunables| u32::from(tunables.sloppy_tcp),
         set: |tunables, value| tunables.sloppy_tcp = value != 0,
     },
+];
+
+/// Switches of the kernel that mean nothing here, each with the reason. A rules file may set them, so that
+/// one which was written for the kernel can be used as it is.
+pub const WITHOUT_MEANING: &[(&str, &str)] = &[
+    ("backup_only", "there is no synchronisation"),
+    ("conntrack", "there is no netfilter in a director's way"),
+    ("conn_lfactor", "the connection table has a fixed size"),
+    ("conn_max", "the size of the connection table is the director's own limit"),
+    ("debug_level", "a director explains any packet without it"),
+    ("est_cpulist", "rates are estimated where they are shown"),
+    ("est_nice", "rates are estimated where they are shown"),
+    ("ignore_tunneled", "tunnelled packets are never scheduled"),
+    ("run_estimation", "rates are estimated where they are shown"),
+    ("snat_reroute", "answers leave by the route to the client in any case"),
+    ("svc_lfactor", "the service table has a fixed size"),
+    ("sync_persist_mode", "there is no synchronisation"),
+    ("sync_ports", "there is no synchronisation"),
+    ("sync_qlen_max", "there is no synchronisation"),
+    ("sync_refresh_period", "there is no synchronisation"),
+    ("sync_retries", "there is no synchronisation"),
+    ("sync_sock_size", "there is no synchronisation"),
+    ("sync_threshold", "there is no synchronisation"),
+    ("sync_version", "there is no synchronisation"),
 ];
 
 /// One switch and its value.
@@ -66,7 +132,7 @@ pub struct Setting {
     /// Which.
     pub tunable: &'static TunableInfo,
     /// The value.
-    pub value: u8,
+    pub value: u32,
 }
 
 impl PartialEq for Setting {
@@ -78,24 +144,28 @@ impl PartialEq for Setting {
 impl Eq for Setting {}
 
 impl Setting {
-    /// Reads a switch by its whole name, with dots or slashes, and its value.
+    /// Reads a switch by its whole name, with dots or slashes, and its value. `None` for one
+    /// [that means nothing here](WITHOUT_MEANING).
     ///
     /// # Errors
     /// What is wrong, and what would be right.
-    pub fn new(name: &str, value: &str) -> Result<Setting, (String, String)> {
+    pub fn new(name: &str, value: &str) -> Result<Option<Setting>, (String, String)> {
         let dotted = name.replace('/', ".");
         let Some(short) = dotted.strip_prefix("net.ipv4.vs.") else {
             let message = format!("{name} is no setting of the director");
             return Err((message, "only net.ipv4.vs.… can be set in a rules file".to_owned()));
         };
+        if WITHOUT_MEANING.iter().any(|(known, _)| *known == short) {
+            return Ok(None);
+        }
         let Some(tunable) = TUNABLES.iter().find(|tunable| tunable.name == short) else {
             let names: Vec<_> = TUNABLES.iter().map(|tunable| tunable.name).collect();
             let message = format!("net.ipv4.vs.{short} is not known in this version");
             return Err((message, format!("known are {}", list(&names).replace(" or ", " and "))));
         };
-        let number = number(value, 0, tunable.most.into()).and_then(|n| u8::try_from(n).ok());
+        let number = number(value, 0, tunable.most.into()).and_then(|n| u32::try_from(n).ok());
         match number {
-            Some(value) => Ok(Setting { tunable, value }),
+            Some(value) => Ok(Some(Setting { tunable, value })),
             None => {
                 let message = format!("illegal value for net.ipv4.vs.{short}: '{value}'");
                 Err((message, format!("a number from 0 to {}", tunable.most)))
@@ -108,6 +178,7 @@ impl Setting {
 /// blanks around the equals sign.
 pub(super) fn parse(words: &[Word], first: usize) -> Result<Vec<Setting>, Fault> {
     let mut settings = Vec::new();
+    let mut any = false;
     let mut next = first;
     while let Some(word) = words.get(next) {
         let text = word.text.as_str();
@@ -123,14 +194,17 @@ pub(super) fn parse(words: &[Word], first: usize) -> Result<Vec<Setting>, Fault>
         let (name, value, value_word) = match text.split_once('=') {
             Some((name, "")) => (name, words.get(next), next),
             Some((name, value)) => {
-                settings.push(Setting::new(name, value).map_err(|(m, h)| Fault::new(word, m, h))?);
+                let setting = Setting::new(name, value);
+                settings.extend(setting.map_err(|(m, h)| Fault::new(word, m, h))?);
+                any = true;
                 continue;
             }
             None => match words.get(next).and_then(|word| word.text.strip_prefix('=')) {
                 Some("") => (text, words.get(next + 1), next + 1),
                 Some(value) => {
                     let setting = Setting::new(text, value);
-                    settings.push(setting.map_err(|(m, h)| Fault::new(word, m, h))?);
+                    settings.extend(setting.map_err(|(m, h)| Fault::new(word, m, h))?);
+                    any = true;
                     next += 1;
                     continue;
                 }
@@ -141,10 +215,11 @@ pub(super) fn parse(words: &[Word], first: usize) -> Result<Vec<Setting>, Fault>
             return Err(Fault::new(word, format!("{name} has no value"), format!("{name}=VALUE")));
         };
         let setting = Setting::new(name, &value.text);
-        settings.push(setting.map_err(|(m, h)| Fault::new(value_word, m, h))?);
+        settings.extend(setting.map_err(|(m, h)| Fault::new(value_word, m, h))?);
+        any = true;
         next = value_word + 1;
     }
-    if settings.is_empty() {
+    if !any {
         let help = "sysctl -w net.ipv4.vs.NAME=VALUE";
         return Err(Fault::new(0, "nothing is set here", help));
     }

@@ -47,6 +47,7 @@ impl Director {
             }
             Command::SetTunables(tunables) => {
                 self.tunables = tunables;
+                self.review_defense();
                 Ok(())
             }
             Command::SetIcmpPacing(pacing) => {

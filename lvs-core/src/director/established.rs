@@ -9,7 +9,7 @@ use crate::flow::Protocol;
 use crate::ids::{ConnId, PortId};
 use crate::io::Frame;
 use crate::parse::Plain;
-use crate::state::{Direction, State, other_step, tcp_step};
+use crate::state::{Direction, State, tcp_step, tcp_step_secure};
 use crate::wire::tcp::TcpFlags;
 
 impl Director {
@@ -69,9 +69,10 @@ fn steady_state(packet: &Plain) -> Option<State> {
         (
             tcp_step(State::Established, Direction::Input, TcpFlags::ACK),
             tcp_step(State::Established, Direction::InputOnly, TcpFlags::ACK),
-            other_step(Protocol::UDP),
+            tcp_step_secure(State::Established, Direction::Input, TcpFlags::ACK),
+            tcp_step_secure(State::Established, Direction::InputOnly, TcpFlags::ACK),
         ),
-        (State::Established, State::Established, State::Udp)
+        (State::Established, State::Established, State::Established, State::Established)
     ));
     match packet.flow.protocol() {
         Protocol::TCP => (packet.flags.0 & STEP.0 == TcpFlags::ACK.0).then_some(State::Established),

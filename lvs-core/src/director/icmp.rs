@@ -14,10 +14,9 @@ use crate::forward::tunnel::{self, Inside};
 use crate::ids::{ConnId, DestIndex};
 use crate::io::{Checksum, Frame, Offload, Verdict};
 use crate::parse::{Headers, Quoted, parse_quoted};
-use crate::state::State;
+use crate::state::{Signal, State};
 use crate::wire::ethernet::{self, VlanTags};
 use crate::wire::icmp::{self, ErrorSpec, IcmpError};
-use crate::wire::tcp::TcpFlags;
 use crate::wire::{checksum, ipv4};
 
 const LEAVE: Verdict = Verdict::Pass(PassReason::Icmp);
@@ -92,16 +91,15 @@ impl Director {
         hash: u64,
         x: &mut X,
     ) -> Result<Way, Verdict> {
-        if !self.tunables.schedule_icmp {
-            return Err(LEAVE);
-        }
+        // As if the client's first packet had come.
+        let opening = Signal::opening(flow.protocol()).filter(|_| self.tunables.schedule_icmp);
+        let Some(signal) = opening else { return Err(LEAVE) };
         if !has_good_checksum(frame, seen.headers) {
             return Err(Verdict::Drop(DropReason::IcmpChecksum));
         }
-        // As if the client's first packet had come.
         let headers = Headers { flow: *flow, protocol: flow.protocol(), ..*seen.headers };
         let opening = Seen { n: seen.n, headers: &headers, hash, hint: None };
-        let way = match self.open(frame, &opening, TcpFlags::SYN, None, x)? {
+        let way = match self.open(frame, &opening, signal, None, x)? {
             Bound::OnePacket(way) => way,
             Bound::Connection(id) => {
                 let ticks = self.timeouts.ticks(self.lifetimes.new);

@@ -5,12 +5,11 @@ use super::open::Bound;
 use super::{Director, flags, timers};
 use crate::drop::{DropReason, PassReason};
 use crate::explain::{Event, Explain, Rescheduled};
-use crate::flow::{FlowKey, Protocol};
+use crate::flow::FlowKey;
 use crate::ids::{ConnId, DestIndex};
 use crate::io::{Frame, Verdict};
 use crate::parse::{Headers, L4};
-use crate::state::{Direction, State, other_step, tcp_step};
-use crate::wire::tcp::TcpFlags;
+use crate::state::{Direction, Signal, State, sctp_step, tcp_step, tcp_step_secure};
 
 /// What the first passes found out about a frame.
 #[derive(Clone, Copy)]
@@ -58,17 +57,18 @@ impl Director {
             }
             return Err(Verdict::Pass(PassReason::NoServices));
         }
-        let flags = match headers.l4_header {
+        let signal = match headers.l4_header {
             _ if headers.fragment.is_some() => return Err(Verdict::Drop(DropReason::Fragment)),
-            L4::Tcp { flags, .. } => flags,
-            L4::Udp => TcpFlags(0),
             L4::Icmp { kind, .. } => return self.bind_error(frame, seen, kind, x),
-            _ => return Err(Verdict::Pass(PassReason::OtherProtocol)),
+            other => match signal(other) {
+                Some(signal) => signal,
+                None => return Err(Verdict::Pass(PassReason::OtherProtocol)),
+            },
         };
         x.event(seen.n, || Event::Flow(headers.flow));
-        let (id, fresh) = match self.existing(seen, flags, x)? {
+        let (id, fresh) = match self.existing(seen, signal, x)? {
             Existing::Found(id) => (id, false),
-            Existing::Missing(ended) => match self.open(frame, seen, flags, ended, x) {
+            Existing::Missing(ended) => match self.open(frame, seen, signal, ended, x) {
                 Ok(Bound::Connection(id)) => (id, true),
                 Ok(Bound::OnePacket(way)) => {
                     self.count_in(way.destination, headers.ip_len);
@@ -87,7 +87,7 @@ impl Director {
             0 => Direction::Input,
             _ => Direction::InputOnly,
         };
-        self.step(seen.n, id, direction, flags, fresh, x);
+        self.step(seen.n, id, direction, signal, fresh, x);
         self.conns.record_packet(id, self.tick(), headers.ip_len);
         self.count_in(way.destination, headers.ip_len);
         Ok(way)
@@ -109,7 +109,7 @@ impl Director {
     fn existing<X: Explain>(
         &mut self,
         seen: &Seen<'_>,
-        flags: TcpFlags,
+        signal: Signal,
         x: &mut X,
     ) -> Result<Existing, Verdict> {
         let Some(id) = self.find_live(&seen.headers.flow, seen.hash, seen.hint) else {
@@ -121,8 +121,9 @@ impl Director {
             destination: self.dests.at(destination).addr(),
             state: State::from_byte(self.conns.hot(id).state()),
         });
-        let syn = flags.syn() && seen.headers.protocol == Protocol::TCP;
-        if syn && let Some(why) = self.rescheduled(id) {
+        if signal.begins()
+            && let Some(why) = self.rescheduled(id)
+        {
             x.event(seen.n, || Event::Rescheduled(why));
             return Ok(Existing::Missing(Some(id)));
         }
@@ -136,7 +137,7 @@ impl Director {
         Ok(Existing::Found(id))
     }
 
-    /// Whether a SYN on this connection is scheduled anew (rules C5, C6).
+    /// Whether a SYN or INIT on this connection is scheduled anew (rules C5, C6).
     #[inline(never)]
     fn rescheduled(&self, id: ConnId) -> Option<Rescheduled> {
         let destination = self.dests.at(self.conns.dest(id));
@@ -149,7 +150,7 @@ impl Director {
         }
         let one_way = self.conns.hot(id).flags() & flags::NO_OUTPUT != 0;
         match State::from_byte(self.conns.hot(id).state()) {
-            State::TimeWait | State::Close => Some(Rescheduled::Reused),
+            State::TimeWait | State::Close | State::SctpClosed => Some(Rescheduled::Reused),
             State::FinWait if mode & 2 != 0 && one_way => Some(Rescheduled::Reused),
             _ => None,
         }
@@ -163,10 +164,8 @@ impl Director {
         hash: u64,
         hint: Option<ConnId>,
     ) -> Verdict {
-        let flags = match headers.l4_header {
-            L4::Tcp { flags, .. } => flags,
-            L4::Udp => TcpFlags(0),
-            _ => return Verdict::Pass(PassReason::NotLocal),
+        let Some(signal) = signal(headers.l4_header) else {
+            return Verdict::Pass(PassReason::NotLocal);
         };
         if headers.fragment.is_some() || !self.looks_at(headers.family) {
             return Verdict::Pass(PassReason::NotLocal);
@@ -179,7 +178,7 @@ impl Director {
         let tick = self.tick();
         self.conns.hot_mut(id).set_flags(kept);
         self.conns.hot_mut(id).set_last_seen(tick);
-        self.step(0, id, Direction::Output, flags, false, &mut crate::explain::Silent);
+        self.step(0, id, Direction::Output, signal, false, &mut crate::explain::Silent);
         Verdict::Pass(PassReason::Reply)
     }
 
@@ -202,22 +201,28 @@ impl Director {
         n: usize,
         id: ConnId,
         direction: Direction,
-        flags: TcpFlags,
+        signal: Signal,
         fresh: bool,
         x: &mut X,
     ) {
         let record = self.conns.hot(id);
-        let (protocol, from) = (record.protocol(), State::from_byte(record.state()));
-        let to = match protocol {
-            Protocol::TCP => tcp_step(from, direction, flags),
-            _ => other_step(protocol),
+        let from = State::from_byte(record.state());
+        let to = match signal {
+            Signal::Tcp(flags) if self.defense.secure_tcp() => {
+                tcp_step_secure(from, direction, flags)
+            }
+            Signal::Tcp(flags) => tcp_step(from, direction, flags),
+            Signal::Udp => State::Udp,
+            Signal::Sctp(chunks) => {
+                chunks.telling().map_or(from, |chunk| sctp_step(from, direction, chunk))
+            }
         };
         x.event(n, || Event::State { from, to, timeout: self.lifetimes.duration(to) });
         let timeout = self.lifetimes.index(to);
         if to != from || timeout != record.timeout_index() || fresh {
             self.change_state(id, to, timeout, fresh);
         }
-        if protocol == Protocol::UDP && direction == Direction::Output {
+        if signal == Signal::Udp && direction == Direction::Output {
             self.assure(id);
         }
     }
@@ -241,7 +246,7 @@ impl Director {
             let deadline = self.now.as_millis() + u64::from(ticks);
             self.wheel.file(timers::connection_timer(id), deadline);
         }
-        if to == State::Established {
+        if to.is_established() {
             self.assure(id);
         }
     }
@@ -280,5 +285,16 @@ impl Director {
         front.counters.count_out(bytes);
         self.services.counters_mut(service).count_out(bytes);
         self.stats.total.count_out(bytes);
+    }
+}
+
+/// What a packet says to the state of its connection; `None` for a protocol that has no connections.
+#[inline]
+fn signal(header: L4) -> Option<Signal> {
+    match header {
+        L4::Tcp { flags, .. } => Some(Signal::Tcp(flags)),
+        L4::Udp => Some(Signal::Udp),
+        L4::Sctp(chunks) => Some(Signal::Sctp(chunks)),
+        L4::Icmp { .. } | L4::Fragment | L4::Other => None,
     }
 }

@@ -37,6 +37,7 @@ use crate::wire::ethernet;
 mod apply;
 mod burst;
 mod cut;
+mod defense;
 mod established;
 mod flags;
 mod forward;
@@ -53,6 +54,7 @@ mod timers;
 mod tests;
 
 use burst::Stage;
+use defense::Defense;
 use lifetimes::Lifetimes;
 use outgoing::OutgoingQueue;
 
@@ -91,6 +93,7 @@ pub struct Director {
     /// Scratch of the burst at hand.
     stage: Option<Box<Stage>>,
     tunables: Tunables,
+    defense: Defense,
     neighborhood: Neighborhood,
     stats: Stats,
 
@@ -176,6 +179,7 @@ impl Director {
             tick: 0,
             stage: Some(Box::default()),
             tunables: Tunables::default(),
+            defense: Defense::new(seed),
             neighborhood: Neighborhood::default(),
             stats: Stats::default(),
             links: (0..limits.ports_max).map(|_| None).collect(),

@@ -12,8 +12,9 @@ use crate::ids::{ConnId, DestIndex, FwMark, L4Port, ServiceIndex, TemplateId};
 use crate::io::{Frame, Verdict};
 use crate::persist::mark_address;
 use crate::sched::{Candidates, Request};
+use crate::state::Signal;
 use crate::wire::icmp::IcmpError;
-use crate::wire::tcp::TcpFlags;
+use crate::wire::sctp::Chunk;
 
 /// What a packet was bound to.
 pub(super) enum Bound {
@@ -30,12 +31,17 @@ impl Director {
         &mut self,
         frame: &mut Frame<'_>,
         seen: &Seen<'_>,
-        flags: TcpFlags,
+        signal: Signal,
         ended: Option<ConnId>,
         x: &mut X,
     ) -> Result<Bound, Verdict> {
         // Loads and templates must be those of this moment, not of the last timer call.
         self.settle();
+        if let Signal::Sctp(chunks) = signal
+            && chunks.first().is_none()
+        {
+            return Err(Verdict::Drop(DropReason::SctpTruncated));
+        }
         let flow = &seen.headers.flow;
         let mark = self.marks.mark_of(frame.port(), flow);
         if mark != FwMark::NONE {
@@ -46,7 +52,15 @@ impl Director {
             return Err(Verdict::Pass(PassReason::NoService));
         };
         x.event(seen.n, || Event::Service(self.services.at(service).spec.key));
-        if !self.may_open(flow, flags) {
+        if !self.may_open(signal) {
+            x.event(seen.n, || Event::MayNotOpen);
+            return Err(Verdict::Pass(PassReason::NotScheduled));
+        }
+        if self.defense.drops_packet() {
+            return Err(Verdict::Drop(DropReason::Defense));
+        }
+        // Rule P6, behind the defence as in the kernel.
+        if flow.client_port() == L4Port::FTP_DATA {
             x.event(seen.n, || Event::MayNotOpen);
             return Err(Verdict::Pass(PassReason::NotScheduled));
         }
@@ -81,14 +95,17 @@ impl Director {
         self.insert(seen, ended, destination, template, mark).map(Bound::Connection)
     }
 
-    /// Rules P1, P2 and P6: TCP opens with SYN and without RST, or with anything but RST under
-    /// `sloppy_tcp`; client port 20 never does.
-    fn may_open(&self, flow: &FlowKey, flags: TcpFlags) -> bool {
-        let opens = match flow.protocol() {
-            Protocol::TCP => (self.tunables.sloppy_tcp || flags.syn()) && !flags.rst(),
-            _ => true,
-        };
-        opens && flow.client_port() != L4Port::FTP_DATA
+    /// Rules P1 and P2: TCP opens with SYN and without RST, or with anything but RST under `sloppy_tcp`;
+    /// SCTP with INIT, or with anything but ABORT under `sloppy_sctp`.
+    fn may_open(&self, signal: Signal) -> bool {
+        match signal {
+            Signal::Tcp(flags) => (self.tunables.sloppy_tcp || flags.syn()) && !flags.rst(),
+            Signal::Udp => true,
+            Signal::Sctp(chunks) => match chunks.first() {
+                Some(Chunk::Init) => true,
+                first => self.tunables.sloppy_sctp && first != Some(Chunk::Abort),
+            },
+        }
     }
 
     /// Follows the client's template, or has the scheduler choose and makes one.

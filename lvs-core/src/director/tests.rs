@@ -20,6 +20,7 @@ use crate::time::Duration;
 use crate::wire::arp::{ArpOp, ArpPacket};
 use crate::wire::ethernet::VlanTags;
 
+mod defense;
 mod tunnels;
 
 const DIRECTOR: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);

@@ -27,6 +27,7 @@ impl Director {
         self.handle_neighbors();
         self.handle_unlisted();
         self.handle_probes();
+        self.handle_defense();
         self.run_wheel(budget)
     }
 
@@ -38,10 +39,8 @@ impl Director {
         }
         let neighbors = Some(self.neighbors.next_due()).filter(|&at| at != Instant::MAX);
         let wheel = self.wheel.next_deadline().map(Instant::from_millis);
-        [neighbors, wheel, self.next_unlisted_check, self.next_probe, self.next_reclaim]
-            .into_iter()
-            .flatten()
-            .min()
+        let regular = [self.next_unlisted_check, self.next_probe, self.defense.next()];
+        [neighbors, wheel, self.next_reclaim].into_iter().chain(regular).flatten().min()
     }
 
     /// Moves the director's time on; it never goes backwards.

@@ -31,6 +31,7 @@ use crate::flow::{FlowKey, Protocol};
 use crate::wire::ethernet::{self, TagError, VlanTags};
 use crate::wire::{be16, icmp};
 
+pub use crate::wire::sctp::Chunks;
 pub use crate::wire::tcp::TcpFlags;
 
 /// What a frame turned out to be.
@@ -107,8 +108,8 @@ pub enum L4 {
     },
     /// UDP.
     Udp,
-    /// SCTP.
-    Sctp,
+    /// SCTP, with what its chunks say.
+    Sctp(Chunks),
     /// ICMP in IPv4, ICMPv6 in IPv6.
     Icmp {
         /// Its type.

@@ -22,7 +22,7 @@ impl Ports {
     #[inline(always)]
     pub(super) fn behind(l4_header: L4, segment: &[u8]) -> Ports {
         match (l4_header, segment.first_chunk::<4>()) {
-            (L4::Tcp { .. } | L4::Udp | L4::Sctp, Some(header)) => Ports::of(header),
+            (L4::Tcp { .. } | L4::Udp | L4::Sctp(_), Some(header)) => Ports::of(header),
             _ => Ports::NONE,
         }
     }
@@ -66,7 +66,7 @@ pub(super) fn read(family: Family, protocol: Protocol, segment: &[u8]) -> Result
             None => Err(DropReason::UdpTruncated),
         },
         (Protocol::SCTP, _) => match segment.first_chunk::<{ sctp::HEADER_LEN }>() {
-            Some(_) => Ok(L4::Sctp),
+            Some(_) => Ok(L4::Sctp(sctp::Chunks::parse(segment))),
             None => Err(DropReason::SctpTruncated),
         },
         (Protocol::ICMP, Family::V4) | (Protocol::ICMPV6, Family::V6) => {

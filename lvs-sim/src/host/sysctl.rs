@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use lvs_admin::rules::TUNABLES;
 use lvs_core::command::Tunables;
 
 use crate::scenario::Side;
@@ -45,9 +46,8 @@ const DEFAULTS: &[(&str, &str)] = &[
 ];
 
 /// Controls of IPVS that change nothing a record shows, whatever their value: logging, synchronisation
-/// that is not running, memory pressure that a simulation does not have.
-const WITHOUT_EFFECT: &[&str] =
-    &["am_droprate", "amemthresh", "backup_only", "debug_level", "run_estimation", "snat_reroute"];
+/// that is not running, where answers of the kernel's own leave.
+const WITHOUT_EFFECT: &[&str] = &["backup_only", "debug_level", "run_estimation", "snat_reroute"];
 
 /// Controls that only accept 0 to 3.
 const LEVELS: &[&str] = &["drop_entry", "drop_packet", "secure_tcp"];
@@ -97,24 +97,20 @@ impl Sysctls {
 
     /// Those that the director obeys.
     pub(crate) fn tunables(&self) -> Tunables {
-        let defaults = Tunables::default();
-        let number = |name: &str| -> Option<i32> {
-            self.changed.get(&format!("{PREFIX}{name}"))?.parse().ok()
-        };
-        let switch = |name: &str, default: bool| number(name).map_or(default, |value| value != 0);
-        Tunables {
-            // Only the two lowest bits mean something.
-            conn_reuse_mode: number("conn_reuse_mode")
-                .map_or(defaults.conn_reuse_mode, |mode| (mode & 0xff) as u8),
-            expire_nodest_conn: switch("expire_nodest_conn", defaults.expire_nodest_conn),
-            expire_quiescent_template: switch(
-                "expire_quiescent_template",
-                defaults.expire_quiescent_template,
-            ),
-            sloppy_tcp: switch("sloppy_tcp", defaults.sloppy_tcp),
-            pmtu_disc: switch("pmtu_disc", defaults.pmtu_disc),
-            schedule_icmp: switch("schedule_icmp", defaults.schedule_icmp),
+        let mut tunables = Tunables::default();
+        for tunable in TUNABLES {
+            let value = self.changed.get(&format!("{PREFIX}{}", tunable.name));
+            if let Some(value) = value.and_then(|value| value.parse::<i32>().ok()) {
+                // A negative switch is on; of a mode only the lowest bits mean something.
+                let value = match tunable.most {
+                    1 => u32::from(value != 0),
+                    7 => value.cast_unsigned() & 7,
+                    most => u32::try_from(value).unwrap_or(0).min(most),
+                };
+                (tunable.set)(&mut tunables, value);
+            }
         }
+        tunables
     }
 
     /// Whether packets from an own address are accepted on a side.
@@ -135,20 +131,13 @@ impl Sysctls {
 /// The control's short name if setting it to this value asks for something that the director or the
 /// simulated host cannot do.
 pub(crate) fn lacking<'a>(name: &'a str, value: &str) -> Option<&'a str> {
-    let obeyed = [
-        "conn_reuse_mode",
-        "expire_nodest_conn",
-        "expire_quiescent_template",
-        "sloppy_tcp",
-        "pmtu_disc",
-        "schedule_icmp",
-    ];
+    let obeyed = |short: &str| TUNABLES.iter().any(|tunable| tunable.name == short);
     match name.strip_prefix(PREFIX) {
         None if is_of_host(name) => None,
         None => Some(name),
         Some(short) => {
             let default = DEFAULTS.iter().find(|(known, _)| *known == short);
-            let fine = obeyed.contains(&short)
+            let fine = obeyed(short)
                 || WITHOUT_EFFECT.contains(&short)
                 || short.starts_with("sync_")
                 // An unknown name is refused, and that can be done.
@@ -204,8 +193,8 @@ mod tests {
 
     #[test]
     fn only_what_has_an_effect_that_is_missing_is_lacking() {
-        assert_eq!(lacking("net.ipv4.vs.cache_bypass", "1"), Some("cache_bypass"));
-        assert_eq!(lacking("net.ipv4.vs.cache_bypass", "0"), None);
+        assert_eq!(lacking("net.ipv4.vs.conntrack", "1"), Some("conntrack"));
+        assert_eq!(lacking("net.ipv4.vs.conntrack", "0"), None);
         assert_eq!(lacking("net.ipv4.vs.conn_reuse_mode", "3"), None);
         assert_eq!(lacking("net.ipv4.conf.s0.accept_local", "1"), None);
         assert_eq!(lacking("net.ipv4.tcp_syncookies", "0"), Some("net.ipv4.tcp_syncookies"));

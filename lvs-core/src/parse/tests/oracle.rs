@@ -229,7 +229,7 @@ fn agree(frame: &[u8], ours: &Headers, theirs: &SlicedPacket<'_>) -> Result<(), 
         }
         // They leave every fragment closed; we look into the first.
         (None, _) if fragmented => {}
-        (None, L4::Sctp | L4::Other) => {}
+        (None, L4::Sctp(_) | L4::Other) => {}
         // They read ICMP of one family inside the other, and IGMP.
         (Some(_), L4::Other) => prop_assert!(matches!(ours.protocol.0, 1 | 2 | 58)),
         (theirs, ours) => return Err(TestCaseError::fail(std::format!("{ours:?} {theirs:?}"))),
