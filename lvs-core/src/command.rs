@@ -385,6 +385,10 @@ pub enum Command {
     SetNeighborhood(Neighborhood),
     /// Replaces all mark rules.
     SetMarkRules(Vec<MarkRule>),
+    /// Packets of a family with one of these marks are looked at as if they were to a local address, whatever their
+    /// destination: what `ip rule add fwmark MARK lookup TABLE` does with a table that has only a local
+    /// default route. For transparent caches. Replaces those of before.
+    DeliverMarked(Vec<(Family, FwMark)>),
     /// Adds a port or replaces what is known of it.
     SetPort(PortSpec),
     /// Replaces all routes but those of the ports' own subnets.

@@ -103,6 +103,8 @@ reasons! {
         ConnectionTableFull = "connection-table-full",
         /// One of the packets that `drop_packet` sacrifices.
         Defense = "defense",
+        /// The table of real servers has no room for the one that stands for none (`cache_bypass`).
+        DestinationTableFull = "destination-table-full",
         /// The template table is full.
         TemplateTableFull = "template-table-full",
         /// TTL or hop limit ran out (rule F1).

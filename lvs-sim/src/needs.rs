@@ -34,9 +34,6 @@ const KERNEL_SCHEDULERS: &[&str] =
 /// ```
 pub fn missing(scenario: &Scenario) -> Vec<String> {
     let mut found = BTreeSet::new();
-    if scenario.network.transparent().is_some() {
-        found.insert("local delivery by mark (@transparent)".to_owned());
-    }
     for event in &scenario.events {
         match &event.action {
             Action::Ipvsadm(words) => found.extend(command_needs(words)),

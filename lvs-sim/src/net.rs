@@ -193,6 +193,10 @@ impl Network {
             self.port(Side::Clients, [Prefix::host(OWN[0]), Prefix::host(OWN[2])]),
             self.port(Side::Servers, server_prefixes()),
             Command::SetRoutes(self.routes()),
+            // The recorder's network has it for IPv4 only.
+            Command::DeliverMarked(
+                self.transparent.map(|mark| (Family::V4, mark)).into_iter().collect(),
+            ),
         ];
         commands.extend([GATEWAY_V4, GATEWAY_V6].map(|addr| Command::SetNeighbor {
             port: CLIENTS,

@@ -60,6 +60,10 @@ impl Director {
                 Ok(())
             }
             Command::SetMarkRules(rules) => self.set_mark_rules(rules),
+            Command::DeliverMarked(marks) => {
+                self.delivered_marks = marks;
+                Ok(())
+            }
             Command::SetPort(spec) => self.set_port(spec),
             Command::SetRoutes(routes) => self.set_routes(routes),
             Command::AddLocal { addr, answer } => self.add_local(addr, answer),
@@ -303,7 +307,7 @@ impl Director {
         list.iter().position(|&index| self.dests.at(index).addr() == addr)
     }
 
-    fn unlist(&mut self, index: DestIndex) {
+    pub(super) fn unlist(&mut self, index: DestIndex) {
         self.dests.unlist(index);
         if self.next_unlisted_check.is_none() {
             self.next_unlisted_check = Some(self.now + UNLISTED_CHECK);
@@ -318,7 +322,7 @@ impl Director {
         let mut from = 0;
         while let Some(id) = self.conns.next_live(from) {
             from = id.0 + 1;
-            if !self.dests.at(self.conns.dest(id)).is_listed() {
+            if !self.dests.at(self.conns.dest(id)).is_listed() && !self.is_bypass(id) {
                 self.end_connection(id);
             }
         }
@@ -370,7 +374,7 @@ impl Director {
         }
     }
 
-    fn hop_to(&mut self, addr: IpAddr) -> Hop {
+    pub(super) fn hop_to(&mut self, addr: IpAddr) -> Hop {
         if addr.is_loopback() || self.locals.find(addr).is_some() {
             return Hop::Local;
         }

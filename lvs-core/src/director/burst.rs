@@ -250,7 +250,16 @@ impl Director {
             Kind::Plain | Kind::Inbound => {
                 self.inbound(frame, &inbound::Seen { n, headers, hash, hint }, x)
             }
-            Kind::Crossing => self.crossing(headers, hash, hint),
+            Kind::Crossing => match self.crossing(headers, hash, hint) {
+                Verdict::Pass(PassReason::NotLocal)
+                    if !self.delivered_marks.is_empty()
+                        && self.is_delivered_by_mark(frame.port(), headers) =>
+                {
+                    let hash = self.conns.hash(&headers.flow);
+                    self.inbound(frame, &inbound::Seen { n, headers, hash, hint: None }, x)
+                }
+                verdict => verdict,
+            },
         };
         frame.verdict = verdict;
         match verdict {

@@ -8,3 +8,5 @@ pub(super) const NO_OUTPUT: u8 = 2;
 pub(super) const METHOD: u8 = 0b1100;
 /// [`METHOD`]: inside a tunnel. 0 is direct routing.
 pub(super) const TUNNEL: u8 = 0b0100;
+/// [`METHOD`]: past the service's real servers, to the packet's own destination (rule P11).
+pub(super) const BYPASS: u8 = 0b1100;

@@ -99,6 +99,7 @@ impl Director {
         let record = self.conns.hot(id);
         let method = match record.flags() & flags::METHOD {
             flags::TUNNEL => Method::Tunnel,
+            flags::BYPASS => Method::Bypass,
             _ => Method::Direct,
         };
         Way { destination: record.dest(), method, connected: true }
@@ -127,7 +128,7 @@ impl Director {
             x.event(seen.n, || Event::Rescheduled(why));
             return Ok(Existing::Missing(Some(id)));
         }
-        if self.dests.front(destination).service().is_none() {
+        if self.dests.front(destination).service().is_none() && !self.is_bypass(id) {
             if !self.tunables.expire_nodest_conn {
                 return Err(Verdict::Drop(DropReason::DestinationGone));
             }
@@ -141,7 +142,7 @@ impl Director {
     #[inline(never)]
     fn rescheduled(&self, id: ConnId) -> Option<Rescheduled> {
         let destination = self.dests.at(self.conns.dest(id));
-        if self.tunables.expire_nodest_conn && destination.weight() == 0 {
+        if self.tunables.expire_nodest_conn && destination.weight() == 0 && !self.is_bypass(id) {
             return Some(Rescheduled::Quiesced);
         }
         let mode = self.tunables.conn_reuse_mode;

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::Director;
+use super::{Director, flags};
 use crate::command::ServiceKey;
 use crate::flow::Endpoint;
 use crate::ids::{ConnId, DestIndex, L4Port, ServiceIndex, TemplateId};
@@ -146,6 +146,7 @@ impl Director {
         // A template's other ports go to the same port of its server (rules P7, R1).
         let of_service = cold.template.is_none() || key.virtual_port() == server.service_key.port();
         let port = match destination.port {
+            _ if record.flags() & flags::METHOD == flags::BYPASS => L4Port::ANY,
             L4Port::ANY => key.virtual_port(),
             port if of_service => port,
             _ => key.virtual_port(),

@@ -18,7 +18,7 @@ use crate::command::{IcmpPacing, Neighborhood, Tunables};
 use crate::conn::{ConnTable, Region, TableError, Timeouts};
 use crate::dest::Destinations;
 use crate::fwmark::MarkRules;
-use crate::ids::PortId;
+use crate::ids::{FwMark, PortId};
 use crate::limits::{LimitError, Limits};
 use crate::listing::AddressConflict;
 use crate::local::LocalAddresses;
@@ -36,6 +36,7 @@ use crate::wire::ethernet;
 
 mod apply;
 mod burst;
+mod bypass;
 mod cut;
 mod defense;
 mod established;
@@ -107,6 +108,8 @@ pub struct Director {
     schedulers: Vec<SchedulerInfo>,
     services: Services,
     marks: MarkRules,
+    /// Packets with these marks are delivered locally, whatever their destination.
+    delivered_marks: Vec<(Family, FwMark)>,
     dests: Destinations,
 
     conns: ConnTable,
@@ -190,6 +193,7 @@ impl Director {
             schedulers: crate::sched::SCHEDULERS.to_vec(),
             services: Services::new(limits.services_max, seed),
             marks: MarkRules::default(),
+            delivered_marks: Vec::new(),
             dests: Destinations::new(limits.destinations_max),
             conns,
             templates: TemplateTable::new(limits.templates_max, seed),

@@ -3,7 +3,7 @@
 use super::forward::{Method, Way};
 use super::inbound::Seen;
 use super::{Director, flags, lifetimes, timers};
-use crate::command::{ForwardingMethod, Persistence, ServiceKey};
+use crate::command::{Persistence, ServiceKey};
 use crate::conn::Cold;
 use crate::drop::{DropReason, PassReason};
 use crate::explain::{Eligibility, Event, Explain};
@@ -69,19 +69,20 @@ impl Director {
         }
         let spec = &self.services.at(service).spec;
         let one_packet = spec.one_packet && flow.protocol() == Protocol::UDP;
-        let (destination, template) = match spec.persistence {
-            Some(persistence) => {
-                let (destination, template) =
-                    self.by_template(frame, seen, service, persistence, mark, x)?;
-                (destination, Some(template))
-            }
+        let found = match spec.persistence {
+            Some(persistence) => self
+                .by_template(seen, service, persistence, mark, x)?
+                .map(|(destination, template)| (destination, Some(template))),
             None if spec.key.mark() == FwMark::NONE && flow.virtual_port() != spec.key.port() => {
-                return Err(self.refuse(frame, seen, service));
+                None
             }
-            None => match self.schedule(seen, service, x) {
-                Some(destination) => (destination, None),
-                None => return Err(self.refuse(frame, seen, service)),
-            },
+            None => self.schedule(seen, service, x).map(|destination| (destination, None)),
+        };
+        let Some((destination, template)) = found else {
+            if self.may_bypass(seen, service) {
+                return self.open_bypass(seen, service, one_packet, ended, mark);
+            }
+            return Err(self.refuse(frame, seen, service));
         };
         self.count_opened(service, destination);
         x.event(seen.n, || Event::Opened { destination: self.dests.at(destination).addr() });
@@ -92,7 +93,8 @@ impl Director {
             let method = self.method_of(destination)?;
             return Ok(Bound::OnePacket(Way { destination, method, connected: false }));
         }
-        self.insert(seen, ended, destination, template, mark).map(Bound::Connection)
+        let method = self.method_of(destination)?;
+        self.insert(seen, ended, destination, method, template, mark).map(Bound::Connection)
     }
 
     /// Rules P1 and P2: TCP opens with SYN and without RST, or with anything but RST under `sloppy_tcp`;
@@ -108,16 +110,16 @@ impl Director {
         }
     }
 
-    /// Follows the client's template, or has the scheduler choose and makes one.
+    /// Follows the client's template, or has the scheduler choose and makes one; `None` if no destination
+    /// is to be had.
     fn by_template<X: Explain>(
         &mut self,
-        frame: &mut Frame<'_>,
         seen: &Seen<'_>,
         service: ServiceIndex,
         persistence: Persistence,
         mark: FwMark,
         x: &mut X,
-    ) -> Result<(DestIndex, TemplateId), Verdict> {
+    ) -> Result<Option<(DestIndex, TemplateId)>, Verdict> {
         let service_key = self.services.at(service).spec.key;
         let key = template_key(&service_key, &persistence, &seen.headers.flow);
         if let Some(template) = self.templates.find(&key) {
@@ -126,7 +128,7 @@ impl Director {
             if self.template_is_good(destination) {
                 let holds = self.templates.template(template).holds();
                 x.event(seen.n, || Event::TemplateHit { destination: addr, holds });
-                return Ok((destination, template));
+                return Ok(Some((destination, template)));
             }
             x.event(seen.n, || Event::TemplateSpoilt { destination: addr });
             self.templates.spoil(template);
@@ -134,7 +136,7 @@ impl Director {
             x.event(seen.n, || Event::TemplateMissing { key });
         }
         let Some(destination) = self.schedule(seen, service, x) else {
-            return Err(self.refuse(frame, seen, service));
+            return Ok(None);
         };
         let with_port = seen.headers.flow.virtual_port() == service_key.port()
             && service_key.port() != L4Port::FTP;
@@ -150,7 +152,7 @@ impl Director {
         entry.mark = mark;
         self.dests.at_mut(destination).template_begins();
         self.wheel.file(self.template_timer(template), self.now.as_millis() + u64::from(timeout));
-        Ok((destination, template))
+        Ok(Some((destination, template)))
     }
 
     /// Whether a template's destination may still be used (rules R7 to R10).
@@ -206,17 +208,20 @@ impl Director {
         )
     }
 
-    fn insert(
+    /// Puts a connection into the table, in place of one that ended.
+    pub(super) fn insert(
         &mut self,
         seen: &Seen<'_>,
         ended: Option<ConnId>,
         destination: DestIndex,
+        method: Method,
         template: Option<TemplateId>,
         mark: FwMark,
     ) -> Result<ConnId, Verdict> {
-        let method = match self.method_of(destination)? {
-            Method::Direct => 0,
-            Method::Tunnel => flags::TUNNEL,
+        let (method, one_way) = match method {
+            Method::Direct => (0, true),
+            Method::Tunnel => (flags::TUNNEL, true),
+            Method::Bypass => (flags::BYPASS, false),
         };
         if let Some(old) = ended {
             self.end_connection(old);
@@ -224,7 +229,6 @@ impl Director {
         let Ok(id) = self.conns.insert(&seen.headers.flow, seen.hash) else {
             return Err(Verdict::Drop(DropReason::ConnectionTableFull));
         };
-        let one_way = self.dests.at(destination).method() != ForwardingMethod::Masquerade;
         let no_output = if one_way { flags::NO_OUTPUT } else { 0 };
         let tick = self.tick();
         let mut record = self.conns.hot_mut(id);

@@ -20,7 +20,7 @@ use lvs_core::io::{Frame, HEADROOM_DEFAULT, Verdict};
 use lvs_core::pace::Pacer;
 use lvs_core::parse::{Parsed, parse};
 use lvs_core::time::Instant;
-use lvs_host::StandIn;
+use lvs_host::{StandIn, concerns_the_host};
 
 use crate::net::Network;
 use crate::scenario::Side;
@@ -84,6 +84,10 @@ impl<'n> Host<'n> {
         }
         if self.network.is_broadcast(destination) {
             // It reaches the stack, which answers nothing that was sent to everybody.
+            return Handled { delivered: is_known(packet), sent: Vec::new() };
+        }
+        if self.network.transparent().is_some() && concerns_the_host(passed.reason) {
+            // Delivered by its mark. Nothing is sent from an address that is not the host's own.
             return Handled { delivered: is_known(packet), sent: Vec::new() };
         }
         if destination.is_multicast() || !self.sysctls.forwards(destination.is_ipv6()) {

@@ -4,6 +4,8 @@
 
 use super::inbound::Seen;
 use super::{Director, Link};
+use core::net::IpAddr;
+
 use crate::addr::Family;
 use crate::command::ForwardingMethod;
 use crate::dest::Hop;
@@ -29,6 +31,8 @@ pub(super) enum Method {
     Direct,
     /// `-i`.
     Tunnel,
+    /// To no real server but to where the packet was sent (rule P11).
+    Bypass,
 }
 
 impl Method {
@@ -70,7 +74,7 @@ impl Director {
         x: &mut X,
     ) -> Verdict {
         match way.method {
-            Method::Direct => self.forward_direct(frame, seen, way, x),
+            Method::Direct | Method::Bypass => self.forward_direct(frame, seen, way, x),
             Method::Tunnel => self.forward_tunnel(frame, seen, way, x),
         }
     }
@@ -85,7 +89,10 @@ impl Director {
         x: &mut X,
     ) -> Result<Leaving, Verdict> {
         let headers = seen.headers;
-        let hop = self.dests.at(way.destination).hop;
+        let hop = match way.method {
+            Method::Bypass => self.hop_past_servers(headers),
+            Method::Direct | Method::Tunnel => self.dests.at(way.destination).hop,
+        };
         x.event(seen.n, || Event::Forward(hop));
         let (port, neighbor) = match hop {
             Hop::Via { port, neighbor } => (port, neighbor),
@@ -197,11 +204,27 @@ impl Director {
             self.stats.icmp_suppressed += 1;
             return Verdict::Drop(reason);
         }
-        let (src, dst) = (headers.dst(), headers.src());
+        let Some(src) = self.error_source(headers) else { return Verdict::Drop(reason) };
+        let dst = headers.src();
         let spec = ErrorSpec { src, dst, kind, ident: self.next_ident() };
         match turn_into_error(frame, headers, link.mac, &spec) {
             Ok(()) => Verdict::Reply(frame.port()),
             Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// The address an error about a packet is sent from: the one the packet was sent to. Where that is not
+    /// local (packets delivered by their mark) IPv4 sends none, IPv6 sends from an address of its own,
+    /// as in the kernel.
+    fn error_source(&self, headers: &Headers) -> Option<IpAddr> {
+        let dst = headers.dst();
+        match headers.family {
+            _ if self.locals.find(dst).is_some() => Some(dst),
+            Family::V4 => None,
+            Family::V6 => {
+                let (port, _) = self.routes.towards(headers.src())?;
+                self.routes.own_address(port, headers.src())
+            }
         }
     }
 
