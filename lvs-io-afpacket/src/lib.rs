@@ -79,7 +79,6 @@ mod receive;
 mod ring;
 mod sys;
 mod transmit;
-mod vnet;
 mod waiting;
 
 use std::collections::VecDeque;

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use lvs_core::addr::MacAddr;
 use lvs_core::ids::PortId;
+use lvs_core::io::vnet::VNET_HEADER_LEN;
 
 use crate::builder::Settings;
 use crate::counters::PortCounters;
@@ -13,7 +14,6 @@ use crate::event::Event;
 use crate::interface::{Interface, interfaces};
 use crate::ring::{Geometry, Ring};
 use crate::sys::{self, Device};
-use crate::vnet::VNET_HEADER_LEN;
 use crate::{Events, HEADROOM};
 
 /// Bytes that the kernel puts between its structures and the Ethernet header besides the reserve, and

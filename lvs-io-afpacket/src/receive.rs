@@ -1,12 +1,12 @@
 //! From a slot of the ring to a frame to lend.
 
+use lvs_core::io::vnet::{self, VNET_HEADER_LEN};
 use lvs_core::io::{Frame, Offload};
 
 use crate::event::Event;
 use crate::link::Link;
 use crate::pool::{POOL_HEADROOM, SlotsOfPool};
 use crate::ring::{Slot, SlotHeader};
-use crate::vnet::{self, VNET_HEADER_LEN};
 use crate::{Events, FRAME_LEN_MAX};
 
 /// EtherType of an 802.1Q tag, for kernels that do not tell which kind they took out.

@@ -6,8 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t};
-
-use crate::vnet::VNET_HEADER_LEN;
+use lvs_core::io::vnet::VNET_HEADER_LEN;
 
 /// The most messages of one [`send_batch`].
 pub(crate) const BATCH_MAX: usize = 64;

@@ -2,11 +2,11 @@
 
 use arrayvec::ArrayVec;
 use lvs_core::ids::PortId;
-use lvs_core::io::{BurstReport, Frame, Verdict};
+use lvs_core::io::{BurstReport, Frame, Verdict, vnet};
 
 use crate::link::{Link, State};
 use crate::sys::{self, Message};
-use crate::{BURST_MAX, Events, vnet};
+use crate::{BURST_MAX, Events};
 
 const _: () = assert!(BURST_MAX <= sys::BATCH_MAX, "a burst goes out in one system call per port");
 

@@ -24,6 +24,7 @@ pub mod conformance;
 mod frame;
 #[cfg(feature = "std")]
 pub mod mem;
+pub mod vnet;
 
 pub use frame::{Checksum, Frame, NoHeadroom, Offload, SegmentKind, Segments, Verdict};
 

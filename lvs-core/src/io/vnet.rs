@@ -1,17 +1,17 @@
-//! The virtio-net header: how offload metadata crosses the packet socket.
+//! The virtio-net header: how offload metadata crosses packet sockets and TAP devices.
 //!
 //! The kernel puts it directly in front of a received frame and takes it in front of a frame to send
-//! (`PACKET_VNET_HDR`). Layout and values are those of the Virtual I/O Device specification 1.2 §5.1.6,
-//! in the byte order of the host:
+//! (`PACKET_VNET_HDR`, `IFF_VNET_HDR`). Layout and values are those of the Virtual I/O Device specification
+//! 1.2 §5.1.6, in the byte order of the host, without `num_buffers`:
 //!
 //! ```text
 //! flags u8 | gso_type u8 | hdr_len u16 | gso_size u16 | csum_start u16 | csum_offset u16
 //! ```
 
-use lvs_core::io::{Checksum, Offload, SegmentKind, Segments};
+use super::{Checksum, Offload, SegmentKind, Segments};
 
 /// Bytes of the header.
-pub(crate) const VNET_HEADER_LEN: usize = 10;
+pub const VNET_HEADER_LEN: usize = 10;
 
 /// `flags`: the checksum is unfinished.
 const NEEDS_CSUM: u8 = 1;
@@ -31,7 +31,7 @@ const GSO_ECN: u8 = 0x80;
 
 /// Reads the header of a received frame. `None` if it says what [`Offload`] has no word for, or points
 /// outside the frame.
-pub(crate) fn decode(header: &[u8; VNET_HEADER_LEN], frame: &[u8]) -> Option<Offload> {
+pub fn decode(header: &[u8; VNET_HEADER_LEN], frame: &[u8]) -> Option<Offload> {
     let field = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
     let checksum = if header[0] & NEEDS_CSUM != 0 {
         let (start, offset) = (field(6), field(8));
@@ -77,7 +77,7 @@ fn headers_len(kind: SegmentKind, checksum: Checksum, hint: u16, frame: &[u8]) -
 
 /// The header for a frame to send. A finished checksum needs none, so `Unknown` and `Verified` are the
 /// same here.
-pub(crate) fn encode(offload: &Offload) -> [u8; VNET_HEADER_LEN] {
+pub fn encode(offload: &Offload) -> [u8; VNET_HEADER_LEN] {
     let mut header = [0; VNET_HEADER_LEN];
     let mut put = |at: usize, value: u16| {
         header[at..at + 2].copy_from_slice(&value.to_ne_bytes());
@@ -104,6 +104,9 @@ pub(crate) fn encode(offload: &Offload) -> [u8; VNET_HEADER_LEN] {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     use super::*;
 
     fn tcp_frame() -> Vec<u8> {
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn positions_at_the_very_end_of_a_long_frame_do_not_overflow() {
-        let frame = vec![0xff; crate::FRAME_LEN_MAX];
+        let frame = vec![0xff; 14 + 8 + 65_535];
         let checksum = Checksum::Partial { start: u16::MAX, offset: 6 };
         for kind in [SegmentKind::Tcp4, SegmentKind::Udp] {
             let segments = Some(Segments { kind, size: 1000, header_len: 54, ecn: false });
