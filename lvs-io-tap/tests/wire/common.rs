@@ -1,0 +1,200 @@
+//! A director between two hosts: its TAP devices `d0` and `d1` are ports of bridges, and so are the links to
+//! the hosts `left` and `right`.
+//!
+//! ```text
+//!  left l0 ── v0 [br0] d0 ══ director ══ d1 [br1] v1 ── r0 right
+//! ```
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use lvs_core::addr::MacAddr;
+use lvs_core::ids::PortId;
+use lvs_core::io::{Checksum, Frame, FrameIo, Offload, SegmentKind, Verdict};
+use lvs_io_tap::{Builder, Device, Event, Tap};
+use lvs_testnet::{Host, require};
+
+pub(crate) const LEFT: PortId = PortId(0);
+pub(crate) const RIGHT: PortId = PortId(1);
+
+pub(crate) struct Lab {
+    pub(crate) left: Host,
+    pub(crate) director: Host,
+    pub(crate) right: Host,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Lab {
+        require(&["ip", "tc"]);
+        let lab = Lab {
+            left: Host::new("left"),
+            director: Host::new("director"),
+            right: Host::new("right"),
+        };
+        for (host, there, number) in [(&lab.left, "l0", 0), (&lab.right, "r0", 1)] {
+            let director = &lab.director;
+            director.ip(&format!(
+                "link add br{number} type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
+            ));
+            // The kernel's own IPv6 would chat.
+            for interface in ["all", "default", &format!("br{number}")] {
+                director.set_sysctl(&format!("net/ipv6/conf/{interface}/disable_ipv6"), "1");
+            }
+            let namespace = director.namespace_path().display();
+            host.ip(&format!("link add {there} type veth peer name v{number} netns {namespace}"));
+            host.set_sysctl(&format!("net/ipv6/conf/{there}/disable_ipv6"), "1");
+            host.ip(&format!("link set {there} up"));
+            director.ip(&format!("link set v{number} master br{number} up"));
+            director.ip(&format!("link set br{number} up"));
+        }
+        lab
+    }
+
+    pub(crate) fn open(&self) -> Tap {
+        self.open_with(|device| device, |builder| builder)
+    }
+
+    pub(crate) fn open_with(
+        &self,
+        set_device: impl Fn(Device) -> Device,
+        set: impl FnOnce(Builder) -> Builder,
+    ) -> Tap {
+        let device = |number: u8| {
+            set_device(Device::new(format!("d{number}")).bridge(format!("br{number}")))
+        };
+        let builder = set(Tap::builder().port(device(0)).port(device(1)));
+        let io = self.director.enter(|| builder.build()).unwrap();
+        self.wait_until_forwarding();
+        io
+    }
+
+    /// The kernel reports the carrier of a new link up to a second late; until then a bridge port does not
+    /// forward.
+    pub(crate) fn wait_until_forwarding(&self) {
+        for _ in 0..1_000 {
+            let ports = self.director.ip("-o -d link show");
+            if ports.matches("state forwarding").count() == 4 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the bridges do not forward:\n{}", self.director.ip("-d link show"));
+    }
+
+    pub(crate) fn tc(&self, arguments: &str) {
+        let words: Vec<&str> = ["tc"].into_iter().chain(arguments.split_whitespace()).collect();
+        self.director.run(&words).expect_success();
+    }
+}
+
+/// The address of the station that the director is on a port.
+pub(crate) fn mac(port: PortId) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0xd, port.0 as u8])
+}
+
+/// Waits, without a frame to come, until an event is told.
+pub(crate) fn next_event(io: &mut Tap) -> Event {
+    for _ in 0..50 {
+        if let Some(event) = io.next_event() {
+            return event;
+        }
+        io.wait(Some(Duration::from_millis(100))).unwrap();
+        io.exchange(&mut |_| {}).unwrap();
+    }
+    panic!("no event within five seconds");
+}
+
+/// Makes a descriptor readable at its far end.
+pub(crate) fn write_to(fd: &OwnedFd) {
+    use std::io::Write;
+    let mut stream = std::os::unix::net::UnixStream::from(fd.as_fd().try_clone_to_owned().unwrap());
+    stream.write_all(b"!").unwrap();
+}
+
+/// Sends every frame on by the other port.
+pub(crate) fn across(frame: &mut Frame<'_>) {
+    frame.verdict = Verdict::Transmit(if frame.port() == LEFT { RIGHT } else { LEFT });
+}
+
+/// A frame for experiments, of at least 60 bytes.
+pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame =
+        [mac(LEFT).0.as_slice(), &[2, 0, 0, 0, 0, 0x77], &[0x88, 0xb5], payload].concat();
+    frame.resize(frame.len().max(60), 0);
+    frame
+}
+
+/// A UDP datagram to 10.0.0.`host` of `len` bytes in all, its checksum left to others. The IP header's is
+/// right: bridges may look at it.
+pub(crate) fn datagram(host: u8, len: usize) -> Vec<u8> {
+    let mut frame = frame(&vec![0; len - 14]);
+    let [high, low] = ((len - 14) as u16).to_be_bytes();
+    frame[12..14].copy_from_slice(&[8, 0]);
+    frame[14..34].copy_from_slice(&[
+        0x45, 0, high, low, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, host,
+    ]);
+    let words =
+        frame[14..34].chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let sum: u32 = words.sum();
+    let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+    frame[38..40].copy_from_slice(&((len - 34) as u16).to_be_bytes());
+    frame
+}
+
+/// Whether a frame is one of the test's.
+pub(crate) fn is_ours(frame: &[u8]) -> bool {
+    frame.get(12..14) == Some(&[0x88, 0xb5])
+}
+
+/// Forwards until `count` of the test's frames came, and returns them.
+pub(crate) fn cross(io: &mut Tap, count: usize) -> Vec<(Vec<u8>, Offload)> {
+    let (mut seen, mut idle) = (Vec::new(), 0);
+    while seen.len() < count {
+        io.wait(Some(Duration::from_millis(500))).unwrap();
+        let report = io.exchange(&mut |burst| {
+            for frame in burst.iter_mut().filter(|frame| !frame.bytes().starts_with(&[0x33, 0x33]))
+            {
+                seen.push((frame.bytes().to_vec(), frame.offload));
+                across(frame);
+            }
+        });
+        idle = if report.unwrap().received == 0 { idle + 1 } else { 0 };
+        assert!(idle < 6, "only {} of {count} frames arrived", seen.len());
+    }
+    seen
+}
+
+/// The virtio-net header that a peer sends for `offload`; written apart from the backend's.
+pub(crate) fn virtio_header(offload: &Offload) -> [u8; 10] {
+    let mut fields = [0u16; 4];
+    let (mut flags, mut kind) = (0, 0);
+    if let Some(segments) = offload.segments {
+        kind = match segments.kind {
+            SegmentKind::Tcp4 => 1,
+            SegmentKind::Tcp6 => 4,
+            SegmentKind::Udp => 5,
+        };
+        kind |= if segments.ecn { 0x80 } else { 0 };
+        (fields[0], fields[1]) = (segments.header_len, segments.size);
+    }
+    if let Checksum::Partial { start, offset } = offload.checksum {
+        flags = 1;
+        (fields[2], fields[3]) = (start, offset);
+    }
+    let mut header = [flags, kind, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (bytes, field) in header[2..].chunks_exact_mut(2).zip(fields) {
+        bytes.copy_from_slice(&field.to_ne_bytes());
+    }
+    header
+}
+
+/// The checksum state in a virtio-net header that a peer received.
+pub(crate) fn checksum_of(header: &[u8; 10]) -> Checksum {
+    let field = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
+    match header[0] {
+        flags if flags & 1 != 0 => Checksum::Partial { start: field(6), offset: field(8) },
+        flags if flags & 2 != 0 => Checksum::Verified,
+        _ => Checksum::Unknown,
+    }
+}
