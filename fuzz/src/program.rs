@@ -250,6 +250,7 @@ impl Operation {
                 sloppy_tcp: bits & 16 != 0,
                 pmtu_disc: bits & 32 != 0,
                 schedule_icmp: bits & 64 != 0,
+                nat_icmp_send: bits & 128 != 0,
             }),
             Operation::Pacing(enabled) => {
                 Command::SetIcmpPacing(IcmpPacing { enabled: *enabled, ..IcmpPacing::default() })

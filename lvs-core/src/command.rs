@@ -296,6 +296,9 @@ pub struct Tunables {
     /// Memory is short while fewer places of the connection table are free. (The kernel counts free pages
     /// of the machine here.)
     pub amemthresh: u32,
+    /// Tell a masqueraded real server by port unreachable that its packet belongs to no connection
+    /// (rule F10).
+    pub nat_icmp_send: bool,
 }
 
 impl Default for Tunables {
@@ -315,6 +318,7 @@ impl Default for Tunables {
             drop_packet: 0,
             am_droprate: 10,
             amemthresh: 1024,
+            nat_icmp_send: false,
         }
     }
 }
@@ -438,8 +442,6 @@ pub enum ApplyError {
     NotUnicast,
     /// A real server of another family, which only tunnels allow.
     OtherFamily,
-    /// The forwarding method is not available.
-    MethodUnavailable(ForwardingMethod),
     /// A limit is reached; the field of [`Limits`](crate::limits::Limits).
     Limit(&'static str),
     /// A port, route or neighbour that names a port which was not set.
@@ -467,9 +469,6 @@ impl fmt::Display for ApplyError {
             ),
             ApplyError::OtherFamily => {
                 f.write_str("Different address family is allowed only for tunneling servers")
-            }
-            ApplyError::MethodUnavailable(method) => {
-                write!(f, "forwarding method {} is not available", method.word())
             }
             ApplyError::Limit(name) => {
                 write!(f, "the limit {name} is reached; start with a larger one")

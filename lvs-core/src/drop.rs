@@ -119,14 +119,14 @@ reasons! {
         TunnelErrorNoted = "tunnel-error-noted",
         /// No route leads to the real server (rule F11).
         NoRoute = "no-route",
-        /// The forwarding method is not available on this path.
-        MethodUnavailable = "method-unavailable",
         /// The real server's neighbour is unresolved and the waiting store is full.
         NeighborQueueFull = "neighbor-queue-full",
         /// The real server did not answer ARP or neighbour solicitation (rule F11).
         NeighborSilent = "neighbor-silent",
         /// The store for packets that wait or leave in pieces is full.
         StoreFull = "store-full",
+        /// A packet of a masqueraded real server that belongs to no connection (`nat_icmp_send`, rule F10).
+        NoConnection = "no-connection",
         /// Too little headroom for an outer header.
         NoHeadroom = "no-headroom",
         /// Too large for the frame slot offered.

@@ -107,6 +107,13 @@ pub enum Event {
         /// How long it lasts without another packet.
         timeout: Duration,
     },
+    /// One end of it was rewritten: the virtual one to the real server's, or in an answer back.
+    Translated {
+        /// What it was.
+        from: Endpoint,
+        /// What it is now.
+        to: Endpoint,
+    },
     /// Where it is sent.
     Forward(Hop),
     /// It waits for a neighbour's address.

@@ -189,6 +189,13 @@ impl FlowKey {
         L4Port((self.0[4] >> 16) as u16)
     }
 
+    /// Whether two flows have family, protocol and the client's end in common.
+    #[inline]
+    pub(crate) const fn same_client(&self, other: &FlowKey) -> bool {
+        const TAIL: u64 = 0x1ff << 32 | 0xffff;
+        (self.0[0] ^ other.0[0]) | (self.0[1] ^ other.0[1]) | (self.0[4] ^ other.0[4]) & TAIL == 0
+    }
+
     /// The key of the flow seen from the other side: what the client's end would be if this packet came
     /// from the virtual address.
     #[inline]

@@ -52,6 +52,8 @@ pub(crate) struct Neighbor {
     state: State,
     /// Packets that wait for the address.
     pub(crate) waiting: Queue,
+    /// An answer of a real server went to it, for which it is kept a while.
+    pub(crate) used: bool,
 }
 
 impl Neighbor {
@@ -130,7 +132,7 @@ impl Neighbors {
         }
         let tags = tags.without_priority();
         let (mac, state, waiting) = (MacAddr::default(), State::Unknown, Queue::EMPTY);
-        let entry = Neighbor { port, tags, addr, mac, state, waiting };
+        let entry = Neighbor { port, tags, addr, mac, state, waiting, used: false };
         let index = match self.free.pop() {
             Some(index) => {
                 self.entries[index as usize] = entry;

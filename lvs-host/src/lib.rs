@@ -22,7 +22,7 @@
 //!     let Parsed::Ip(headers) = parse_super(frame.bytes()) else { continue };
 //!     if hidden(&headers) && stand_in.answer(now, frame, &headers, mac).is_some() {
 //!         // A RST moves the connection's state (rule C7).
-//!         director.observe_output(now, frame.bytes());
+//!         director.observe_output(now, frame);
 //!     }
 //! }
 //! # }

@@ -79,6 +79,7 @@ fn line(event: &Event) -> Option<String> {
                 format!("state {} becomes {}, for {secs} s", from.name(), to.name())
             }
         }
+        Event::Translated { from, to } => format!("{from} is rewritten to {to}"),
         Event::Forward(Hop::Unreachable) => "no route leads there".to_owned(),
         Event::Forward(Hop::Local) => "the server is the director's own host".to_owned(),
         Event::Forward(Hop::Via { port, .. }) => format!("leaves by port {}", port.0),

@@ -7,14 +7,8 @@ use std::collections::BTreeSet;
 
 use lvs_admin::ipvsadm::{self, Action as Line};
 use lvs_admin::names::NumericOnly;
-use lvs_core::command::{
-    ApplyError, Command, DestinationSpec, ForwardingMethod, ServiceKey, ServiceSpec,
-};
-use lvs_core::director::Director;
-use lvs_core::flow::{Endpoint, Protocol};
-use lvs_core::limits::Limits;
+use lvs_core::command::{Command, ServiceSpec};
 use lvs_core::sched::SCHEDULERS;
-use lvs_core::time::Instant;
 
 use crate::host::sysctl;
 use crate::scenario::{Action, Packet, Scenario};
@@ -28,9 +22,9 @@ const KERNEL_SCHEDULERS: &[&str] =
 /// ```
 /// use lvs_sim::needs::missing;
 /// use lvs_sim::scenario::Scenario;
-/// let text = "0 sysctl net.ipv4.vs.nat_icmp_send=1\n";
+/// let text = "0 sysctl net.ipv4.vs.conntrack=1\n";
 /// let scenario = Scenario::parse("x.lvs", text).unwrap();
-/// assert_eq!(missing(&scenario), ["sysctl nat_icmp_send"]);
+/// assert_eq!(missing(&scenario), ["sysctl conntrack"]);
 /// ```
 pub fn missing(scenario: &Scenario) -> Vec<String> {
     let mut found = BTreeSet::new();
@@ -54,9 +48,6 @@ fn command_needs(words: &[String]) -> Vec<String> {
         Ok(Line::Change(Command::AddService(spec) | Command::EditService(spec))) => {
             found.extend(service_needs(&spec));
         }
-        Ok(Line::Change(Command::AddDestination(_, spec) | Command::EditDestination(_, spec))) => {
-            found.extend(method_needs(spec.method));
-        }
         Ok(Line::StartDaemon(_) | Line::StopDaemon { .. }) => {
             found.push("synchronisation daemons".to_owned());
         }
@@ -74,23 +65,6 @@ fn service_needs(spec: &ServiceSpec) -> Vec<String> {
         found.push(format!("scheduler {name}"));
     }
     found
-}
-
-/// Asks a director whether it forwards like this.
-fn method_needs(method: ForwardingMethod) -> Option<String> {
-    let mut director = Director::new(Limits::small(), [0; 2]).ok()?;
-    let end = |text: &str| text.parse().map(|addr| Endpoint::new(addr, 80)).ok();
-    let key = ServiceKey::Address { protocol: Protocol::TCP, virt: end("192.0.2.1")? };
-    director.apply(Instant::ZERO, Command::AddService(ServiceSpec::new(key))).ok()?;
-    let spec = DestinationSpec { method, ..DestinationSpec::new(end("192.0.2.2")?) };
-    match director.apply(Instant::ZERO, Command::AddDestination(key, spec)) {
-        Err(ApplyError::MethodUnavailable(method)) => Some(match method {
-            ForwardingMethod::Masquerade => "NAT (-m)".to_owned(),
-            ForwardingMethod::Tunnel(_) => "tunnels (-i)".to_owned(),
-            ForwardingMethod::DirectRoute => "direct routing (-g)".to_owned(),
-        }),
-        _ => None,
-    }
 }
 
 fn packet_needs(packet: &Packet) -> impl Iterator<Item = &'static str> {

@@ -30,11 +30,11 @@ const SCHEDULERS: &[&str] =
     &["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"];
 
 impl Supported {
-    /// What this version's director can do: direct routing and tunnels for TCP, UDP and SCTP, with every scheduler.
+    /// What this version's director can do: every forwarding method for TCP, UDP and SCTP, with every scheduler.
     pub const THIS_VERSION: Supported = Supported {
         schedulers: SCHEDULERS,
         own_schedulers: &[],
-        masquerade: false,
+        masquerade: true,
         tunnel: true,
         one_packet: true,
         sctp: true,

@@ -71,6 +71,12 @@ pub const TUNABLES: &[TunableInfo] = &[
         set: |tunables, value| tunables.expire_quiescent_template = value != 0,
     },
     TunableInfo {
+        name: "nat_icmp_send",
+        most: 1,
+        get: |tunables| u32::from(tunables.nat_icmp_send),
+        set: |tunables, value| tunables.nat_icmp_send = value != 0,
+    },
+    TunableInfo {
         name: "pmtu_disc",
         most: 1,
         get: |tunables| u32::from(tunables.pmtu_disc),

@@ -177,7 +177,6 @@ impl Director {
         if !self.is_unicast(spec.addr.addr) {
             return Err(ApplyError::NotUnicast);
         }
-        check_method(spec.method)?;
         let index = match self.dests.find_unlisted(&key, spec.addr) {
             Some(index) => {
                 self.dests.relist(index, service);
@@ -203,7 +202,6 @@ impl Director {
         let service = self.services.by_key(&key).ok_or(ApplyError::ServiceNotDefined)?;
         check_destination(&key, &mut spec)?;
         let position = self.listed(service, spec.addr).ok_or(ApplyError::NoSuchDestination)?;
-        check_method(spec.method)?;
         let index = self.services.at(service).list[position];
         self.dests.at_mut(index).edit(spec);
         self.tell_scheduler(service, Change::Edited(position));
@@ -426,10 +424,4 @@ fn check_destination(key: &ServiceKey, spec: &mut DestinationSpec) -> Result<(),
         };
     }
     Ok(())
-}
-
-/// Refuses a forwarding method that is not built; after the refusals that the kernel has, so that those
-/// are the kernel's.
-fn check_method(method: ForwardingMethod) -> Result<(), ApplyError> {
-    super::forward::Method::of(method).map(|_| ()).ok_or(ApplyError::MethodUnavailable(method))
 }

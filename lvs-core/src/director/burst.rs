@@ -250,16 +250,18 @@ impl Director {
             Kind::Plain | Kind::Inbound => {
                 self.inbound(frame, &inbound::Seen { n, headers, hash, hint }, x)
             }
-            Kind::Crossing => match self.crossing(headers, hash, hint) {
-                Verdict::Pass(PassReason::NotLocal)
-                    if !self.delivered_marks.is_empty()
-                        && self.is_delivered_by_mark(frame.port(), headers) =>
-                {
-                    let hash = self.conns.hash(&headers.flow);
-                    self.inbound(frame, &inbound::Seen { n, headers, hash, hint: None }, x)
+            Kind::Crossing => {
+                match self.crossing(frame, &inbound::Seen { n, headers, hash, hint }, x) {
+                    Verdict::Pass(PassReason::NotLocal)
+                        if !self.delivered_marks.is_empty()
+                            && self.is_delivered_by_mark(frame.port(), headers) =>
+                    {
+                        let hash = self.conns.hash(&headers.flow);
+                        self.inbound(frame, &inbound::Seen { n, headers, hash, hint: None }, x)
+                    }
+                    verdict => verdict,
                 }
-                verdict => verdict,
-            },
+            }
         };
         frame.verdict = verdict;
         match verdict {

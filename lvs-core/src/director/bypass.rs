@@ -42,7 +42,8 @@ impl Director {
     ) -> Result<Bound, Verdict> {
         let destination = self.nowhere(service, seen)?;
         if one_packet {
-            let way = Way { destination, method: Method::Bypass, connected: false };
+            let way =
+                Way { destination, method: Method::Bypass, own_port: false, connected: false };
             return Ok(Bound::OnePacket(way));
         }
         let id = self.insert(seen, ended, destination, Method::Bypass, None, mark)?;

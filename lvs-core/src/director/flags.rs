@@ -10,3 +10,7 @@ pub(super) const METHOD: u8 = 0b1100;
 pub(super) const TUNNEL: u8 = 0b0100;
 /// [`METHOD`]: past the service's real servers, to the packet's own destination (rule P11).
 pub(super) const BYPASS: u8 = 0b1100;
+/// [`METHOD`]: addresses and ports are translated.
+pub(super) const MASQUERADE: u8 = 0b1000;
+/// The real server is reached on the virtual port, not on the one that its destination has.
+pub(super) const OWN_PORT: u8 = 0b1_0000;

@@ -53,11 +53,8 @@ impl Director {
         if let Some(error) = self.tunnel_error(frame, headers) {
             return Err(self.take_tunnel_error(frame, headers, kind, &error));
         }
-        let quote = quote(frame, headers);
-        let Some(quoted) = parse_quoted(quote, headers.family).filter(has_ports) else {
-            return Err(LEAVE);
-        };
-        if let Some(id) = self.find_live(&quoted.flow, self.conns.hash(&quoted.flow), None) {
+        let Some(quoted) = quoted(frame, headers) else { return Err(LEAVE) };
+        if let Some(id) = self.answered_quote(&quoted) {
             // About the client's packet: it goes to the host, and counts as an answer (rule I4).
             self.count_out(self.conns.dest(id), headers.ip_len);
             return Err(LEAVE);
@@ -245,7 +242,7 @@ impl Director {
 
 /// Whether errors of this type are looked at (rule I1): in IPv4 not redirects and parameter problems, in
 /// IPv6 all.
-fn is_steered(family: Family, kind: u8) -> bool {
+pub(super) fn is_steered(family: Family, kind: u8) -> bool {
     match family {
         Family::V4 => matches!(
             kind,
@@ -260,6 +257,11 @@ fn has_ports(quoted: &Quoted) -> bool {
     quoted.fragment.unwrap_or(0) == 0
 }
 
+/// The packet that an ICMP error quotes, if it has ports.
+pub(super) fn quoted(frame: &Frame<'_>, headers: &Headers) -> Option<Quoted> {
+    parse_quoted(quote(frame, headers), headers.family).filter(has_ports)
+}
+
 /// What an ICMP error quotes.
 fn quote<'f>(frame: &'f Frame<'_>, headers: &Headers) -> &'f [u8] {
     let end = headers.end().min(frame.len());
@@ -268,7 +270,7 @@ fn quote<'f>(frame: &'f Frame<'_>, headers: &Headers) -> &'f [u8] {
 
 /// Whether an ICMP error's own checksum is right. That of an ICMPv6 error is left to the real server, as
 /// in the kernel.
-fn has_good_checksum(frame: &Frame<'_>, headers: &Headers) -> bool {
+pub(super) fn has_good_checksum(frame: &Frame<'_>, headers: &Headers) -> bool {
     let end = headers.end().min(frame.len());
     headers.family == Family::V6
         || frame.offload.checksum != Checksum::Unknown

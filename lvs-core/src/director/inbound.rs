@@ -100,9 +100,11 @@ impl Director {
         let method = match record.flags() & flags::METHOD {
             flags::TUNNEL => Method::Tunnel,
             flags::BYPASS => Method::Bypass,
+            flags::MASQUERADE => Method::Masquerade,
             _ => Method::Direct,
         };
-        Way { destination: record.dest(), method, connected: true }
+        let own_port = record.flags() & flags::OWN_PORT != 0;
+        Way { destination: record.dest(), method, own_port, connected: true }
     }
 
     /// The connection of a packet, unless the rules of reuse or a deleted server say otherwise.
@@ -157,32 +159,6 @@ impl Director {
         }
     }
 
-    /// A packet that is not for a local address: perhaps a real server's answer that crosses the
-    /// director. It moves the connection's state and counts as outgoing (rule C7); the host forwards it.
-    pub(super) fn crossing(
-        &mut self,
-        headers: &Headers,
-        hash: u64,
-        hint: Option<ConnId>,
-    ) -> Verdict {
-        let Some(signal) = signal(headers.l4_header) else {
-            return Verdict::Pass(PassReason::NotLocal);
-        };
-        if headers.fragment.is_some() || !self.looks_at(headers.family) {
-            return Verdict::Pass(PassReason::NotLocal);
-        }
-        let Some(id) = self.find_live(&headers.flow.reversed(), hash, hint) else {
-            return Verdict::Pass(PassReason::NotLocal);
-        };
-        self.count_out(self.conns.dest(id), headers.ip_len);
-        let kept = self.conns.hot(id).flags() & !flags::NO_OUTPUT;
-        let tick = self.tick();
-        self.conns.hot_mut(id).set_flags(kept);
-        self.conns.hot_mut(id).set_last_seen(tick);
-        self.step(0, id, Direction::Output, signal, false, &mut crate::explain::Silent);
-        Verdict::Pass(PassReason::Reply)
-    }
-
     /// The connection with this key, if it has not ended.
     #[inline]
     pub(super) fn find_live(
@@ -197,7 +173,7 @@ impl Director {
     /// Moves a connection's state on, and its place among active and inactive ones and in the wheel. Most
     /// packets find the state and its timeout as they leave them.
     #[inline(always)]
-    fn step<X: Explain>(
+    pub(super) fn step<X: Explain>(
         &mut self,
         n: usize,
         id: ConnId,
@@ -291,7 +267,7 @@ impl Director {
 
 /// What a packet says to the state of its connection; `None` for a protocol that has no connections.
 #[inline]
-fn signal(header: L4) -> Option<Signal> {
+pub(super) fn signal(header: L4) -> Option<Signal> {
     match header {
         L4::Tcp { flags, .. } => Some(Signal::Tcp(flags)),
         L4::Udp => Some(Signal::Udp),

@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::{Director, flags};
+use super::Director;
 use crate::command::ServiceKey;
 use crate::flow::Endpoint;
-use crate::ids::{ConnId, DestIndex, L4Port, ServiceIndex, TemplateId};
+use crate::ids::{ConnId, DestIndex, ServiceIndex, TemplateId};
 use crate::listing::{
     AddressConflict, ConnectionEntry, Cursor, DestinationEntry, ServiceCursor, ServiceEntry,
     TimeoutsEntry,
@@ -141,22 +141,13 @@ impl Director {
     fn connection_entry(&self, id: ConnId) -> ConnectionEntry {
         let (record, cold) = (self.conns.hot(id), self.conns.cold(id));
         let key = record.key();
-        let server = self.dests.at(record.dest());
-        let destination = server.addr();
-        // A template's other ports go to the same port of its server (rules P7, R1).
-        let of_service = cold.template.is_none() || key.virtual_port() == server.service_key.port();
-        let port = match destination.port {
-            _ if record.flags() & flags::METHOD == flags::BYPASS => L4Port::ANY,
-            L4Port::ANY => key.virtual_port(),
-            port if of_service => port,
-            _ => key.virtual_port(),
-        };
+        let destination = self.server_end(&self.way_of(id), key.virtual_port());
         let timeout = self.timeouts.ticks(record.timeout_index());
         ConnectionEntry {
             protocol: key.protocol(),
             client: key.client(),
             virt: key.virt(),
-            destination: Endpoint { addr: destination.addr, port },
+            destination,
             state: State::from_byte(record.state()).name(),
             expires: self.time_left(record.last_seen(), timeout),
             template: false,

@@ -5,6 +5,7 @@
 //!        ─▶ hash       key ─▶ bucket ─▶ record, asked for ahead          (burst.rs)
 //!        ─▶ inbound    connection, else service ─▶ template or scheduler (inbound.rs, open.rs)
 //!        ─▶ forward    TTL, MTU, next hop, MAC addresses                 (forward/)
+//!     or ─▶ crossing   a real server's answer: state, back to the client (replies.rs)
 //! ```
 //!
 //! ICMP errors are in `icmp.rs`, ARP and neighbour discovery in `link.rs`, frames of our own in `outgoing.rs`, the passing of time
@@ -49,6 +50,7 @@ mod link;
 mod list;
 mod open;
 mod outgoing;
+mod replies;
 mod timers;
 
 #[cfg(test)]

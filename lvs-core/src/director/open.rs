@@ -90,10 +90,11 @@ impl Director {
             // It begins and ends here: a full server is noticed, no count stays.
             self.dests.at_mut(destination).connection_begins();
             self.dests.at_mut(destination).connection_ends(false);
-            let method = self.method_of(destination)?;
-            return Ok(Bound::OnePacket(Way { destination, method, connected: false }));
+            let method = Method::of(self.dests.at(destination).method());
+            let own_port = self.keeps_port(destination, template, flow.virtual_port());
+            return Ok(Bound::OnePacket(Way { destination, method, own_port, connected: false }));
         }
-        let method = self.method_of(destination)?;
+        let method = Method::of(self.dests.at(destination).method());
         self.insert(seen, ended, destination, method, template, mark).map(Bound::Connection)
     }
 
@@ -221,8 +222,11 @@ impl Director {
         let (method, one_way) = match method {
             Method::Direct => (0, true),
             Method::Tunnel => (flags::TUNNEL, true),
+            Method::Masquerade => (flags::MASQUERADE, false),
             Method::Bypass => (flags::BYPASS, false),
         };
+        let own_port = method & flags::METHOD != flags::BYPASS
+            && self.keeps_port(destination, template, seen.headers.flow.virtual_port());
         if let Some(old) = ended {
             self.end_connection(old);
         }
@@ -230,13 +234,17 @@ impl Director {
             return Err(Verdict::Drop(DropReason::ConnectionTableFull));
         };
         let no_output = if one_way { flags::NO_OUTPUT } else { 0 };
+        let own_port = if own_port { flags::OWN_PORT } else { 0 };
         let tick = self.tick();
         let mut record = self.conns.hot_mut(id);
         record.set_dest(destination);
         record.set_last_seen(tick);
         record.set_timeout_index(self.lifetimes.new);
-        record.set_flags(flags::INACTIVE | no_output | method);
+        record.set_flags(flags::INACTIVE | no_output | method | own_port);
         self.conns.set_cold(id, Cold { template, mark, created: tick, flags: 0 });
+        if method == flags::MASQUERADE {
+            self.expect_answers(id);
+        }
         self.dests.at_mut(destination).connection_begins();
         if let Some(template) = template {
             // A new connection restarts the template's own timeout (rule R3).
@@ -247,10 +255,17 @@ impl Director {
         Ok(id)
     }
 
-    /// How new connections reach a destination; `apply` lets none in whose method is not available.
-    fn method_of(&self, destination: DestIndex) -> Result<Method, Verdict> {
-        let method = Method::of(self.dests.at(destination).method());
-        method.ok_or(Verdict::Drop(DropReason::MethodUnavailable))
+    /// Whether the real server is reached on the virtual port: where its destination has none, and where a
+    /// template leads a port there that is not its service's (rules P7, R1).
+    fn keeps_port(
+        &self,
+        destination: DestIndex,
+        template: Option<TemplateId>,
+        virtual_port: L4Port,
+    ) -> bool {
+        let destination = self.dests.at(destination);
+        let other_port = template.is_some() && virtual_port != destination.service_key.port();
+        destination.addr().port == L4Port::ANY || other_port
     }
 
     fn count_opened(&mut self, service: ServiceIndex, destination: DestIndex) {

@@ -85,11 +85,13 @@ impl Director {
 
     /// Takes notice of a packet that the director's own host sends: it may move a connection's state,
     /// as a RST of a local real server does (rule C7).
-    pub fn observe_output(&mut self, now: crate::time::Instant, bytes: &[u8]) {
+    ///
+    /// What a local real server behind masquerading sends is rewritten, if the caller sends what is in
+    /// `frame` afterwards; its length stays.
+    pub fn observe_output(&mut self, now: crate::time::Instant, frame: &mut Frame<'_>) {
         self.advance(now);
-        if let Parsed::Ip(headers) = parse_super(bytes) {
-            let hash = self.conns.hash(&headers.flow.reversed());
-            self.crossing(&headers, hash, None);
+        if let Parsed::Ip(headers) = parse_super(frame.bytes()) {
+            self.observe(frame, &headers);
         }
     }
 
@@ -309,6 +311,7 @@ impl Director {
         const REASON: DropReason = DropReason::NeighborSilent;
         let tunnelled = self.unwrap_tunnel(frame);
         let Parsed::Ip(headers) = parse_super(frame.bytes()) else { return Err(REASON) };
+        let (headers, masqueraded) = self.untranslate(frame, headers);
         let link = self.link(port).copied().ok_or(DropReason::PortDown)?;
         if !headers.may_be_answered_with_error() {
             return Err(REASON);
@@ -319,7 +322,8 @@ impl Director {
         }
         let dst = headers.src();
         // The kernel tells itself about the outer packet, and the client from the virtual address (F5).
-        let own = self.routes.own_address(port, dst).filter(|_| !tunnelled);
+        let from_own = !tunnelled && !masqueraded;
+        let own = self.routes.own_address(port, dst).filter(|_| from_own);
         let src = own.unwrap_or(headers.dst());
         let ident = self.next_ident();
         let spec = ErrorSpec { src, dst, kind: IcmpError::HostUnreachable, ident };

@@ -141,6 +141,7 @@ impl Director {
         }
         self.dests.at_mut(destination).connection_ends(active);
         self.wheel.cancel(connection_timer(id));
+        self.expect_no_answers(id);
         self.conns.remove(id);
     }
 
@@ -180,7 +181,9 @@ impl Director {
     fn handle_neighbors(&mut self) {
         while let Some(due) = self.neighbors.pop_due(self.now) {
             match due {
-                Due::Ask(neighbor) if self.is_needed(neighbor) => self.ask(neighbor),
+                Due::Ask(neighbor) if self.was_used(neighbor) || self.is_needed(neighbor) => {
+                    self.ask(neighbor);
+                }
                 Due::Ask(neighbor) => self.neighbors.forget(neighbor),
                 Due::Silent(neighbor) => self.give_up(neighbor),
             }
@@ -196,17 +199,25 @@ impl Director {
         self.next_reclaim.get_or_insert(self.now + Duration::from_secs(1));
     }
 
-    /// Forgets neighbours that no real server needs, and those of VLANs where nobody answers.
+    /// Forgets neighbours that no real server needs and that no answer went to since the last time, and
+    /// those of VLANs where nobody answers.
     pub(super) fn reclaim_neighbors(&mut self) {
         let mut from = 0;
         while let Some(index) = self.neighbors.next_known(from) {
             from = index.0 + 1;
             let entry = self.neighbors.at(index);
             let silent = entry.mac().is_none() && !entry.tags.is_empty();
-            if silent || !self.is_needed(index) {
+            let used = core::mem::take(&mut self.neighbors.at_mut(index).used);
+            if silent || !(used || self.is_needed(index)) {
                 self.neighbors.forget(index);
             }
         }
+    }
+
+    /// Whether an answer went to a neighbour since this was last asked, or a packet waits for it.
+    fn was_used(&mut self, neighbor: NeighborIndex) -> bool {
+        let entry = self.neighbors.at_mut(neighbor);
+        core::mem::take(&mut entry.used) || entry.waiting.len() > 0
     }
 
     /// Whether a neighbour is the next hop of a real server in a service's list, in any VLAN.

@@ -46,6 +46,22 @@ impl Sum {
         Sum(sum + u64::from(u32::from_ne_bytes(last)))
     }
 
+    /// Takes bytes away, an even number, that were part of the sum (RFC 1624 §3: their complement is added).
+    #[inline]
+    #[must_use]
+    pub fn less(self, bytes: &[u8]) -> Sum {
+        debug_assert!(bytes.len().is_multiple_of(2), "whole words");
+        let (words, _) = bytes.as_chunks::<2>();
+        Sum(words.iter().fold(self.0, |sum, word| sum + u64::from(!u16::from_ne_bytes(*word))))
+    }
+
+    /// Two sums together.
+    #[inline]
+    #[must_use]
+    pub fn and(self, other: Sum) -> Sum {
+        Sum(self.0 + other.0)
+    }
+
     /// Adds a 16-bit number.
     #[inline]
     #[must_use]
@@ -129,6 +145,13 @@ pub fn update16(checksum: u16, old: u16, new: u16) -> u16 {
 pub fn update32(checksum: u16, old: u32, new: u32) -> u16 {
     let high = update16(checksum, (old >> 16) as u16, (new >> 16) as u16);
     update16(high, old as u16, new as u16)
+}
+
+/// The checksum after bytes changed: `change` is the sum of the new ones, [`less`](Sum::less) the old
+/// (RFC 1624 §3, equation 3). A wrong one stays wrong.
+#[inline]
+pub fn update(checksum: u16, change: Sum) -> u16 {
+    change.word(!checksum).finish()
 }
 
 #[cfg(test)]
@@ -217,6 +240,20 @@ mod tests {
             let old = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
             bytes[at..at + 4].copy_from_slice(&new.to_be_bytes());
             prop_assert_eq!(update32(before, old, new), of(&bytes));
+        }
+
+        #[test]
+        fn a_checksum_updated_by_a_change_is_that_of_the_changed_bytes(
+            mut bytes in prop::collection::vec(any::<u8>(), 60..100),
+            new in prop::collection::vec(any::<u8>(), 0..20), at in 0usize..20,
+        ) {
+            bytes[0] = 0x45;
+            let before = of(&bytes);
+            let (at, new) = (2 + at * 2, &new[..new.len() & !1]);
+            let place = at..at + new.len();
+            let change = Sum::ZERO.less(&bytes[place.clone()]).bytes(new);
+            bytes[place].copy_from_slice(new);
+            prop_assert_eq!(update(before, change), of(&bytes));
         }
 
         #[test]

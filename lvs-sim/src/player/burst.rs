@@ -1,7 +1,7 @@
 //! Packets of one moment: in bursts through the director, then what came of each.
 
 use lvs_core::explain::Event;
-use lvs_core::io::{FrameIo, Verdict};
+use lvs_core::io::{Frame, FrameIo, Verdict};
 
 use super::{Player, Sent};
 use crate::explain::Explanation;
@@ -98,9 +98,11 @@ impl Player<'_> {
             let Some(frame) = passed.next() else { continue };
             let handled = self.host.take(self.now, &frame);
             slots[i].delivered = handled.delivered;
-            for sent in handled.sent {
+            for mut sent in handled.sent {
                 if sent.own {
-                    self.director.observe_output(self.now, &sent.bytes);
+                    let (len, port) = (sent.bytes.len(), sent.side.port());
+                    let mut frame = Frame::new(&mut sent.bytes, 0, len, port);
+                    self.director.observe_output(self.now, &mut frame);
                 }
                 slots[i].sent.push(Sent { side: sent.side, bytes: sent.bytes });
             }

@@ -39,7 +39,7 @@ impl HostAnswers {
         }
         let Some(spec) = takeover.ports.iter().find(|port| port.id == frame.port()) else { return };
         if self.host.answer(now, frame, &headers, spec.mac).is_some() {
-            director.observe_output(now, frame.bytes());
+            director.observe_output(now, frame);
         }
     }
 }

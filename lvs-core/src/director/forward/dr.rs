@@ -1,15 +1,13 @@
 //! Direct routing: the packet leaves as it came, one hop older, to the real server's Ethernet address.
 
-use super::{Leaving, Way, address, packet_len};
+use super::{Leaving, Way, cut_rule};
 use crate::addr::Family;
 use crate::dest::Trail;
 use crate::director::Director;
-use crate::director::cut::finish_checksum;
 use crate::director::inbound::Seen;
 use crate::drop::DropReason;
-use crate::explain::{Event, Explain};
+use crate::explain::Explain;
 use crate::io::{Frame, Verdict};
-use crate::parse::Headers;
 use crate::wire::icmp::IcmpError;
 use crate::wire::{ethernet, ipv4, ipv6};
 
@@ -24,27 +22,20 @@ impl Director {
         x: &mut X,
     ) -> Verdict {
         let headers = seen.headers;
-        let Leaving { port, neighbor, link } = match self.leave(frame, seen, way, x) {
+        let leaving = match self.leave(frame, seen, way, x) {
             Ok(leaving) => leaving,
             Err(verdict) => return verdict,
         };
-        let too_big = packet_len(frame, headers) > link.mtu;
-        if too_big && !may_be_cut(frame, headers) {
+        let Leaving { port, link, .. } = leaving;
+        let (too_big, may_be_cut) = cut_rule(frame, headers, link.mtu);
+        if too_big && !may_be_cut {
             let kind = IcmpError::TooBig { mtu: link.mtu };
             return self.refuse_to_forward(frame, headers, way, kind, DropReason::TooBig);
         }
-        let Some(neighbor) = self.neighbor_in_vlan(frame, headers, port, neighbor) else {
-            return Verdict::Drop(DropReason::NeighborQueueFull);
+        let mac = match self.depart(frame, seen, &leaving, too_big, x) {
+            Ok(mac) => mac,
+            Err(verdict) => return verdict,
         };
-        if too_big {
-            finish_checksum(frame, headers);
-            return self.cut_later(frame, neighbor, None);
-        }
-        let Some(mac) = self.neighbors.at(neighbor).mac() else {
-            x.event(seen.n, || Event::WaitsForNeighbor(port));
-            return self.wait_for_neighbor(frame, neighbor, None);
-        };
-        address(frame, &headers.tags, port, &link, mac);
         if headers.tags.is_empty() {
             let trail = Trail::new(self.trail_version(), port, link.mac, mac, link.mtu);
             self.dests.front_mut(way.destination).trail = trail;
@@ -79,9 +70,4 @@ pub(in crate::director) fn follow(frame: &mut Frame<'_>, family: Family, trail: 
     };
     ethernet::set_addresses(start, trail.macs());
     true
-}
-
-/// Whether a packet that is too big may leave in pieces: IPv4 without DF.
-fn may_be_cut(frame: &Frame<'_>, headers: &Headers) -> bool {
-    headers.family == Family::V4 && frame.offload.segments.is_none() && !headers.dont_fragment
 }

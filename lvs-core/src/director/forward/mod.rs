@@ -2,11 +2,12 @@
 //!
 //! A forwarding method is one file beside this one and one line in `Director::forward`.
 
-use super::inbound::Seen;
-use super::{Director, Link};
 use core::net::IpAddr;
 
-use crate::addr::Family;
+use super::cut::finish_checksum;
+use super::inbound::Seen;
+use super::{Director, Link};
+use crate::addr::{Family, MacAddr};
 use crate::command::ForwardingMethod;
 use crate::dest::Hop;
 use crate::drop::{DropReason, PassReason};
@@ -21,7 +22,10 @@ use crate::wire::icmp::{self, ErrorSpec, IcmpError};
 use crate::wire::{ethernet, ipv4, ipv6, udp};
 
 pub(super) mod dr;
+mod nat;
 mod tun;
+
+pub(super) use nat::rewrite;
 
 /// The forwarding method of a connection: two bits of its flags. It keeps the one that it was made with,
 /// whatever becomes of its destination (rule L5).
@@ -33,15 +37,17 @@ pub(super) enum Method {
     Tunnel,
     /// To no real server but to where the packet was sent (rule P11).
     Bypass,
+    /// `-m`.
+    Masquerade,
 }
 
 impl Method {
-    /// The method of new connections to a destination; `None` for one that is not available.
-    pub(super) fn of(method: ForwardingMethod) -> Option<Method> {
+    /// The method of new connections to a destination.
+    pub(super) fn of(method: ForwardingMethod) -> Method {
         match method {
-            ForwardingMethod::DirectRoute => Some(Method::Direct),
-            ForwardingMethod::Tunnel(_) => Some(Method::Tunnel),
-            ForwardingMethod::Masquerade => None,
+            ForwardingMethod::DirectRoute => Method::Direct,
+            ForwardingMethod::Tunnel(_) => Method::Tunnel,
+            ForwardingMethod::Masquerade => Method::Masquerade,
         }
     }
 }
@@ -51,16 +57,18 @@ impl Method {
 pub(super) struct Way {
     pub(super) destination: DestIndex,
     pub(super) method: Method,
+    /// Whether the real server is reached on the virtual port, whichever its destination has.
+    pub(super) own_port: bool,
     /// Whether the packet has a connection, or was scheduled alone.
     pub(super) connected: bool,
 }
 
 /// What the first hop of a packet that may leave is.
-struct Leaving {
-    port: PortId,
+pub(super) struct Leaving {
+    pub(super) port: PortId,
     /// On untagged links; see [`Director::neighbor_in_vlan`].
-    neighbor: NeighborIndex,
-    link: Link,
+    pub(super) neighbor: NeighborIndex,
+    pub(super) link: Link,
 }
 
 impl Director {
@@ -76,6 +84,7 @@ impl Director {
         match way.method {
             Method::Direct | Method::Bypass => self.forward_direct(frame, seen, way, x),
             Method::Tunnel => self.forward_tunnel(frame, seen, way, x),
+            Method::Masquerade => self.forward_masqueraded(frame, seen, way, x),
         }
     }
 
@@ -91,7 +100,9 @@ impl Director {
         let headers = seen.headers;
         let hop = match way.method {
             Method::Bypass => self.hop_past_servers(headers),
-            Method::Direct | Method::Tunnel => self.dests.at(way.destination).hop,
+            Method::Direct | Method::Tunnel | Method::Masquerade => {
+                self.dests.at(way.destination).hop
+            }
         };
         x.event(seen.n, || Event::Forward(hop));
         let (port, neighbor) = match hop {
@@ -115,6 +126,33 @@ impl Director {
             return Err(Verdict::Drop(DropReason::PortDown));
         };
         Ok(Leaving { port, neighbor, link })
+    }
+
+    /// The second half, for a packet that leaves as it is now: its neighbour, and the addresses of the
+    /// frame; that of the neighbour is returned. A packet that is too big leaves in pieces.
+    #[inline(always)]
+    pub(super) fn depart<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        leaving: &Leaving,
+        too_big: bool,
+        x: &mut X,
+    ) -> Result<MacAddr, Verdict> {
+        let (headers, port) = (seen.headers, leaving.port);
+        let Some(neighbor) = self.neighbor_in_vlan(frame, headers, port, leaving.neighbor) else {
+            return Err(Verdict::Drop(DropReason::NeighborQueueFull));
+        };
+        if too_big {
+            finish_checksum(frame, headers);
+            return Err(self.cut_later(frame, neighbor, None));
+        }
+        let Some(mac) = self.neighbors.at(neighbor).mac() else {
+            x.event(seen.n, || Event::WaitsForNeighbor(port));
+            return Err(self.wait_for_neighbor(frame, neighbor, None));
+        };
+        address(frame, &headers.tags, port, &leaving.link, mac);
+        Ok(mac)
     }
 
     /// Answers a packet of a connection with an ICMP error, which counts as an outgoing packet of the
@@ -193,6 +231,21 @@ impl Director {
         kind: IcmpError,
         reason: DropReason,
     ) -> Verdict {
+        match self.error_source(headers) {
+            Some(src) => self.answer_error_from(src, frame, headers, kind, reason),
+            None => Verdict::Drop(reason),
+        }
+    }
+
+    /// The same from any address.
+    pub(super) fn answer_error_from(
+        &mut self,
+        src: IpAddr,
+        frame: &mut Frame<'_>,
+        headers: &Headers,
+        kind: IcmpError,
+        reason: DropReason,
+    ) -> Verdict {
         let to_group = ethernet::dst(frame.bytes()).is_group();
         let Some(link) = self.link(frame.port()).copied() else { return Verdict::Drop(reason) };
         if to_group || !headers.may_be_answered_with_error() {
@@ -204,7 +257,6 @@ impl Director {
             self.stats.icmp_suppressed += 1;
             return Verdict::Drop(reason);
         }
-        let Some(src) = self.error_source(headers) else { return Verdict::Drop(reason) };
         let dst = headers.src();
         let spec = ErrorSpec { src, dst, kind, ident: self.next_ident() };
         match turn_into_error(frame, headers, link.mac, &spec) {
@@ -239,7 +291,7 @@ impl Director {
 pub(super) fn turn_into_error(
     frame: &mut Frame<'_>,
     headers: &Headers,
-    mac: crate::addr::MacAddr,
+    mac: MacAddr,
     spec: &ErrorSpec,
 ) -> Result<(), DropReason> {
     let back_to = ethernet::src(frame.bytes());
@@ -256,6 +308,14 @@ pub(super) fn turn_into_error(
     Ok(())
 }
 
+/// Whether a packet is too big for a link and, if so, may leave in pieces: IPv4 without DF.
+#[inline]
+pub(super) fn cut_rule(frame: &Frame<'_>, headers: &Headers, mtu: u32) -> (bool, bool) {
+    let too_big = packet_len(frame, headers) > mtu;
+    let whole = frame.offload.segments.is_none() && !headers.dont_fragment;
+    (too_big, headers.family == Family::V4 && whole)
+}
+
 /// The longest IP packet that a frame will be on the wire: for a super-frame that of one segment.
 fn packet_len(frame: &Frame<'_>, headers: &Headers) -> u32 {
     let Some(segments) = frame.offload.segments else { return headers.ip_len };
@@ -268,13 +328,7 @@ fn packet_len(frame: &Frame<'_>, headers: &Headers) -> u32 {
 
 /// Writes the MAC addresses of the next hop; tags are left behind where the packet changes its port.
 #[inline]
-fn address(
-    frame: &mut Frame<'_>,
-    tags: &VlanTags,
-    port: PortId,
-    link: &Link,
-    mac: crate::addr::MacAddr,
-) {
+fn address(frame: &mut Frame<'_>, tags: &VlanTags, port: PortId, link: &Link, mac: MacAddr) {
     if !tags.is_empty() && frame.port() != port {
         frame.trim_front(tags.bytes_len());
     }

@@ -1,0 +1,392 @@
+//! Packets that are not for a local address: a real server's answers on their way to the client, and
+//! errors about what it was sent.
+//!
+//! The answers of masqueraded servers are rewritten and sent on; of all others it is only noticed that
+//! they pass (rule C7), and the host forwards them.
+
+use super::forward::{Leaving, Method, cut_rule, rewrite};
+use super::icmp::{has_good_checksum, is_steered, quoted};
+use super::inbound::{Seen, signal};
+use super::{Director, flags};
+use crate::addr::Family;
+use crate::command::{ForwardingMethod, ServiceKey};
+use crate::conn::Hot;
+use crate::dest::Hop;
+use crate::drop::{DropReason, PassReason};
+use crate::explain::{Event, Explain};
+use crate::flow::FlowKey;
+use crate::forward::translate::End;
+use crate::ids::ConnId;
+use crate::io::{Frame, Verdict};
+use crate::parse::{Headers, L4, Parsed, Quoted, parse_super};
+use crate::state::{Direction, Signal, State};
+use crate::wire::ethernet::VlanTags;
+use crate::wire::icmp::IcmpError;
+use crate::wire::sctp::Chunk;
+use crate::wire::{icmp, ipv4, ipv6};
+
+const LEAVE: Verdict = Verdict::Pass(PassReason::NotLocal);
+
+/// How many connections of one client end and one server end, made to different virtual ends, find their
+/// answers. Of more the oldest does not any longer.
+const SHARERS_MAX: u32 = 8;
+
+impl Director {
+    /// A packet that is not for a local address.
+    pub(super) fn crossing<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        x: &mut X,
+    ) -> Verdict {
+        let headers = seen.headers;
+        if headers.fragment.is_some() || !self.looks_at(headers.family) {
+            return LEAVE;
+        }
+        if let L4::Icmp { kind, .. } = headers.l4_header {
+            return self.crossing_error(frame, seen, kind, x);
+        }
+        let Some(signal) = signal(headers.l4_header) else { return LEAVE };
+        let key = headers.flow.reversed();
+        let Some(id) = self.answered(&key, seen.hash, seen.hint) else {
+            return self.orphan(frame, headers, signal);
+        };
+        self.tell_found(seen, id, &key, x);
+        if self.way_of(id).method != Method::Masquerade {
+            self.notice_answer(seen, id, signal, x);
+            return Verdict::Pass(PassReason::Reply);
+        }
+        let (leaving, too_big) = match self.leave_for_client(frame, headers) {
+            Ok(leaving) => leaving,
+            Err(verdict) => return verdict,
+        };
+        self.notice_answer(seen, id, signal, x);
+        self.unmasquerade(frame, seen, id, None, x);
+        self.send_to_client(frame, seen, &leaving, too_big, x)
+    }
+
+    /// A packet of the host's own; only a local real server's needs to be rewritten.
+    pub(super) fn observe(&mut self, frame: &mut Frame<'_>, headers: &Headers) {
+        let key = headers.flow.reversed();
+        let seen = Seen { n: 0, headers, hash: self.conns.hash(&key), hint: None };
+        let x = &mut crate::explain::Silent;
+        if headers.fragment.is_some() || !self.looks_at(headers.family) {
+            return;
+        }
+        let error = match headers.l4_header {
+            L4::Icmp { kind, .. } if is_steered(headers.family, kind) => quoted(frame, headers),
+            _ => None,
+        };
+        let signal = signal(headers.l4_header);
+        let found = match (error, signal) {
+            (Some(quoted), _) => self.answered_quote(&quoted),
+            (None, Some(_)) => self.answered(&key, seen.hash, None),
+            (None, None) => return,
+        };
+        let Some(id) = found else { return };
+        match signal {
+            Some(signal) => self.notice_answer(&seen, id, signal, x),
+            None => self.count_out(self.conns.dest(id), headers.ip_len),
+        }
+        if self.way_of(id).method == Method::Masquerade {
+            self.unmasquerade(frame, &seen, id, error.as_ref(), x);
+        }
+    }
+
+    /// The connection that a packet answers, if it came from a real server: one with this key that is not
+    /// masqueraded, or else the masqueraded one whose server's end is the key's virtual one.
+    ///
+    /// Connections to different virtual ends may have one server end and one client end in common. The
+    /// kernel's table holds them all and finds the newest, and so does this one.
+    pub(super) fn answered(
+        &self,
+        key: &FlowKey,
+        hash: u64,
+        hint: Option<ConnId>,
+    ) -> Option<ConnId> {
+        let other = self.find_live(key, hash, hint);
+        if let Some(id) = other.filter(|&id| self.way_of(id).method != Method::Masquerade) {
+            return Some(id);
+        }
+        let mut newest = None;
+        self.conns.find_alias(hash, |id, record| {
+            if self.expects(record, key) && self.is_alive(id) {
+                newest = newest.max(Some((self.conns.cold_flags(id), id.0)));
+            }
+            false
+        });
+        newest.map(|(_, id)| ConnId(id))
+    }
+
+    /// The connection whose packet an error quotes on its way back from the real server.
+    pub(super) fn answered_quote(&self, quoted: &Quoted) -> Option<ConnId> {
+        self.answered(&quoted.flow, self.conns.hash(&quoted.flow), None)
+    }
+
+    /// Makes a masqueraded connection findable by its answers.
+    pub(super) fn expect_answers(&mut self, id: ConnId) {
+        let key = self.answer_key(id);
+        let hash = self.conns.hash(&key);
+        let (mut sharers, mut newest, mut oldest) = (0, 0, (u32::MAX, None));
+        self.conns.find_alias(hash, |other, record| {
+            if self.expects(record, &key) {
+                let rank = self.conns.cold_flags(other);
+                sharers += 1;
+                newest = newest.max(rank);
+                if rank < oldest.0 {
+                    oldest = (rank, Some(other));
+                }
+            }
+            false
+        });
+        if let (true, (_, Some(oldest))) = (sharers >= SHARERS_MAX, oldest) {
+            // However many virtual ends a client asks, the work for each stays bounded.
+            self.conns.remove_alias(oldest, &key);
+        }
+        self.conns.set_cold_flags(id, if sharers == 0 { 0 } else { newest.saturating_add(1) });
+        self.conns.insert_alias(id, &key);
+    }
+
+    /// The opposite of [`expect_answers`](Self::expect_answers), for a connection that ends.
+    pub(super) fn expect_no_answers(&mut self, id: ConnId) {
+        if self.conns.hot(id).is_aliased() {
+            let key = self.answer_key(id);
+            self.conns.remove_alias(id, &key);
+        }
+    }
+
+    /// The flow of a masqueraded connection as its server sees it.
+    fn answer_key(&self, id: ConnId) -> FlowKey {
+        let key = self.conns.key(id);
+        let server = self.server_end(&self.way_of(id), key.virtual_port());
+        FlowKey::new(key.protocol(), key.client(), server)
+    }
+
+    /// Whether a masqueraded connection's server sees it as this flow.
+    #[inline]
+    fn expects(&self, record: Hot<'_>, key: &FlowKey) -> bool {
+        let own = record.key();
+        if !own.same_client(key) {
+            return false;
+        }
+        let server = self.dests.at(record.dest()).addr();
+        let own_port = record.flags() & flags::OWN_PORT != 0;
+        let port = if own_port { own.virtual_port() } else { server.port };
+        port == key.virtual_port() && server.addr == key.virtual_addr()
+    }
+
+    /// An answer counts as outgoing and moves the state (rules C3, C7).
+    fn notice_answer<X: Explain>(
+        &mut self,
+        seen: &Seen<'_>,
+        id: ConnId,
+        signal: Signal,
+        x: &mut X,
+    ) {
+        self.count_out(self.conns.dest(id), seen.headers.ip_len);
+        let (kept, tick) = (self.conns.hot(id).flags() & !flags::NO_OUTPUT, self.tick());
+        let mut record = self.conns.hot_mut(id);
+        record.set_flags(kept);
+        record.set_last_seen(tick);
+        self.step(seen.n, id, Direction::Output, signal, false, x);
+    }
+
+    /// Rewrites the real server's end of an answer, or of an error, to the virtual one.
+    fn unmasquerade<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        id: ConnId,
+        error: Option<&Quoted>,
+        x: &mut X,
+    ) {
+        let to = self.conns.key(id).virt();
+        let from = error.map_or(seen.headers.flow.client(), |quoted| quoted.flow.virt());
+        rewrite(frame, seen.headers, error, End::Source, to);
+        x.event(seen.n, || Event::Translated { from, to });
+    }
+
+    /// An error on its way to a client, about what a masqueraded server was sent: it comes from the
+    /// virtual address, whoever sent it, and quotes what the client sent (rule I2). It does not move
+    /// the state.
+    #[inline(never)]
+    fn crossing_error<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        kind: u8,
+        x: &mut X,
+    ) -> Verdict {
+        let headers = seen.headers;
+        if !is_steered(headers.family, kind) {
+            return LEAVE;
+        }
+        let Some(quoted) = quoted(frame, headers) else { return LEAVE };
+        let Some(id) = self.answered_quote(&quoted) else { return LEAVE };
+        self.tell_found(seen, id, &quoted.flow, x);
+        if self.way_of(id).method != Method::Masquerade {
+            self.count_out(self.conns.dest(id), headers.ip_len);
+            return LEAVE;
+        }
+        let (leaving, too_big) = match self.leave_for_client(frame, headers) {
+            Ok(leaving) => leaving,
+            Err(verdict) => return verdict,
+        };
+        if !has_good_checksum(frame, headers) {
+            return Verdict::Drop(DropReason::IcmpChecksum);
+        }
+        self.count_out(self.conns.dest(id), headers.ip_len);
+        self.unmasquerade(frame, seen, id, Some(&quoted), x);
+        self.send_to_client(frame, seen, &leaving, too_big, x)
+    }
+
+    /// A packet that belongs to no connection. It is left to the host, which forwards it as it is, unless
+    /// its sender is to be told (`nat_icmp_send`, rule F10).
+    #[inline(never)]
+    fn orphan(&mut self, frame: &mut Frame<'_>, headers: &Headers, signal: Signal) -> Verdict {
+        let ends = match signal {
+            Signal::Tcp(flags) => flags.rst(),
+            Signal::Udp => false,
+            Signal::Sctp(chunks) => chunks.first() == Some(Chunk::Abort),
+        };
+        let told = self.tunables.nat_icmp_send
+            && !ends
+            && headers.ttl > 1
+            && self.is_masqueraded_server(&headers.flow);
+        if !told {
+            return LEAVE;
+        }
+        age(frame, headers);
+        self.answer_sender(frame, headers, IcmpError::PortUnreachable, DropReason::NoConnection)
+    }
+
+    /// Whether a packet comes from the very end that some service masquerades to.
+    fn is_masqueraded_server(&self, flow: &FlowKey) -> bool {
+        let (from, protocol) = (flow.client(), flow.protocol());
+        self.dests.iter().any(|(_, d)| {
+            let of_protocol = match d.service_key {
+                ServiceKey::Address { protocol: own, .. } => own == protocol,
+                ServiceKey::Mark { .. } => true,
+            };
+            d.is_listed()
+                && d.addr() == from
+                && d.method() == ForwardingMethod::Masquerade
+                && of_protocol
+        })
+    }
+
+    /// Undoes the translation of a packet that waited for its neighbour in vain, so that its sender is told
+    /// about what it sent. Returns the headers that the packet then has, and whether it was on its way to
+    /// a masqueraded server: the error about such a one comes from the virtual address and counts as
+    /// an answer, as in the kernel (rule I2).
+    pub(super) fn untranslate(
+        &mut self,
+        frame: &mut Frame<'_>,
+        headers: Headers,
+    ) -> (Headers, bool) {
+        let (flow, back) = (headers.flow, headers.flow.reversed());
+        if headers.fragment.is_some() || signal(headers.l4_header).is_none() {
+            return (headers, false);
+        }
+        let masqueraded =
+            |found: Option<ConnId>| found.filter(|&id| self.conns.hot(id).is_aliased());
+        let inbound = masqueraded(self.answered(&flow, self.conns.hash(&flow), None));
+        let answer = masqueraded(self.find_live(&back, self.conns.hash(&back), None));
+        let (end, to) = match (inbound, answer) {
+            (Some(id), _) => (End::Destination, self.conns.key(id).virt()),
+            (None, Some(id)) => (End::Source, self.answer_key(id).virt()),
+            (None, None) => return (headers, false),
+        };
+        rewrite(frame, &headers, None, end, to);
+        if let Some(id) = inbound {
+            let len = icmp::error_header_len(headers.family) as u32 + headers.ip_len;
+            let most = (icmp::error_header_len(headers.family)
+                + icmp::quote_len_max(headers.family)) as u32;
+            self.count_out(self.conns.dest(id), len.min(most));
+        }
+        match parse_super(frame.bytes()) {
+            Parsed::Ip(headers) => (headers, inbound.is_some()),
+            _ => (headers, inbound.is_some()),
+        }
+    }
+
+    /// The way to a client, for a packet that the kernel would forward: its route, TTL and size are
+    /// looked at before anything else, and errors come from the director's own address.
+    fn leave_for_client(
+        &mut self,
+        frame: &mut Frame<'_>,
+        headers: &Headers,
+    ) -> Result<(Leaving, bool), Verdict> {
+        let route = self.routes.towards(headers.dst());
+        let Some((port, next, link)) =
+            route.and_then(|(port, next)| Some((port, next, *self.link(port)?)))
+        else {
+            let (kind, reason) = (IcmpError::HostUnreachable, DropReason::NoRoute);
+            return Err(self.answer_sender(frame, headers, kind, reason));
+        };
+        if headers.ttl <= 1 {
+            let (kind, reason) = (IcmpError::TimeExceeded, DropReason::TtlExceeded);
+            return Err(self.answer_sender(frame, headers, kind, reason));
+        }
+        let (too_big, may_be_cut) = cut_rule(frame, headers, link.mtu);
+        if too_big && !may_be_cut {
+            let (kind, reason) = (IcmpError::TooBig { mtu: link.mtu }, DropReason::TooBig);
+            return Err(self.answer_sender(frame, headers, kind, reason));
+        }
+        let Some(neighbor) = self.neighbors.find_or_add(port, &VlanTags::NONE, next) else {
+            self.want_room_for_neighbors();
+            return Err(Verdict::Drop(DropReason::NeighborQueueFull));
+        };
+        Ok((Leaving { port, neighbor, link }, too_big))
+    }
+
+    fn send_to_client<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        leaving: &Leaving,
+        too_big: bool,
+        x: &mut X,
+    ) -> Verdict {
+        age(frame, seen.headers);
+        let Leaving { port, neighbor, .. } = *leaving;
+        x.event(seen.n, || Event::Forward(Hop::Via { port, neighbor }));
+        self.neighbors.at_mut(neighbor).used = true;
+        match self.depart(frame, seen, leaving, too_big, x) {
+            Ok(_) => Verdict::Transmit(port),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Answers a real server's packet with an error from the director's own address.
+    #[cold]
+    fn answer_sender(
+        &mut self,
+        frame: &mut Frame<'_>,
+        headers: &Headers,
+        kind: IcmpError,
+        reason: DropReason,
+    ) -> Verdict {
+        match self.routes.own_address(frame.port(), headers.src()) {
+            Some(own) => self.answer_error_from(own, frame, headers, kind, reason),
+            None => Verdict::Drop(reason),
+        }
+    }
+
+    fn tell_found<X: Explain>(&self, seen: &Seen<'_>, id: ConnId, key: &FlowKey, x: &mut X) {
+        x.event(seen.n, || Event::Flow(*key));
+        x.event(seen.n, || Event::ConnectionFound {
+            destination: self.dests.at(self.conns.dest(id)).addr(),
+            state: State::from_byte(self.conns.hot(id).state()),
+        });
+    }
+}
+
+/// Takes one from the TTL.
+fn age(frame: &mut Frame<'_>, headers: &Headers) {
+    let packet = &mut frame.bytes_mut()[usize::from(headers.l3)..];
+    match headers.family {
+        Family::V4 => ipv4::decrement_ttl(packet),
+        Family::V6 => ipv6::decrement_hop_limit(packet),
+    };
+}
