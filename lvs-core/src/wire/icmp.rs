@@ -11,8 +11,12 @@ use crate::wire::{be16, checksum, chunk, ipv4, ipv6};
 pub const HEADER_LEN: usize = 8;
 /// The most bytes of an IPv4 packet that carries an error (RFC 1812 §4.3.2.3).
 pub const ERROR_LEN_MAX_V4: usize = 576;
-/// The type of service of an IPv4 error: internetwork control (RFC 1812 §4.3.2.5).
+/// The precedence of an IPv4 error: internetwork control (RFC 1812 §4.3.2.5).
 pub const ERROR_TOS: u8 = 0xc0;
+/// What an IPv4 error takes over of the type of service of the packet that it answers (RFC 1812
+/// §4.3.2.5): the four bits of RFC 1349 §3, of which the last is one of ECN's today. Linux does so still
+/// (`icmp-error-tos` among the recorded scenarios).
+const ERROR_TOS_KEPT: u8 = 0x1e;
 
 /// Offsets of the fields.
 pub mod field {
@@ -143,7 +147,7 @@ pub const fn quote_len_max(family: Family) -> usize {
 /// its IP header to the end of the packet (without Ethernet padding), and is cut to
 /// [`quote_len_max`] and to the room in `buf`.
 ///
-/// TTL 64, DF clear, TOS 0xc0; IPv6 hop limit 64, traffic class 0: as the kernel's (`no-servers`,
+/// TTL 64, DF clear, internetwork control as the precedence, the rest of the TOS as `quoted` has it; IPv6 hop limit 64, traffic class 0: as the kernel's (`no-servers`,
 /// `dr-toobig`, `v6-dr` among the recorded scenarios). If `buf` does not even hold the headers, nothing
 /// is written and 0 returned.
 pub fn emit_error(buf: &mut [u8], spec: &ErrorSpec, quoted: &[u8]) -> usize {
@@ -167,6 +171,8 @@ pub fn wrap_error(buf: &mut [u8], spec: &ErrorSpec, quoted_len: usize) -> usize 
     let payload_len = (len - ip_len) as u16;
     let (kind, code, rest) = encode(spec.kind, family, &packet[header_len..]);
 
+    let quoted_tos = packet.get(header_len + ipv4::field::TOS).copied().unwrap_or_default();
+
     let message = &mut packet[ip_len..];
     message[field::KIND] = kind;
     message[field::CODE] = code;
@@ -185,7 +191,7 @@ pub fn wrap_error(buf: &mut [u8], spec: &ErrorSpec, quoted_len: usize) -> usize 
                 dst,
                 protocol: Protocol::ICMP,
                 ttl: ipv4::TTL_DEFAULT,
-                tos: ERROR_TOS,
+                tos: ERROR_TOS | quoted_tos & ERROR_TOS_KEPT,
                 ident: spec.ident,
                 dont_fragment: false,
                 payload_len,

@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use etherparse::{
-    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpFragOffset, IpNumber, Ipv4Header,
-    Ipv6Header,
+    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpDscp, IpEcn, IpFragOffset, IpNumber,
+    Ipv4Header, Ipv6Header,
 };
 
 use crate::net::{Network, OWN};
@@ -90,8 +90,13 @@ fn error_v4(
     let icmp =
         Icmpv4Header::with_checksum(Icmpv4Type::Unknown { type_u8, code_u8, bytes5to8 }, quote);
     let IpAddr::V4(source) = own(side, false) else { return None };
+    // Internetwork control, and the type of service of the packet in question (RFC 1812 §4.3.2.5).
+    let tos = 0xc0 | packet[1] & 0x1e;
+    let dscp = IpDscp::try_new(tos >> 2).unwrap_or(IpDscp::CS6);
+    let ecn = IpEcn::try_new(tos & 3).unwrap_or_default();
     let mut header = Ipv4Header {
-        dscp: etherparse::IpDscp::CS6,
+        dscp,
+        ecn,
         total_len: (28 + quote.len()) as u16,
         identification: ident,
         dont_fragment: false,

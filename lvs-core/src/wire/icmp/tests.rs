@@ -293,3 +293,13 @@ proptest! {
         let _ = echo_reply(&mut bytes, l4, 0);
     }
 }
+
+#[test]
+fn an_error_has_the_type_of_service_of_its_packet_with_a_precedence_of_its_own() {
+    for (tos, answered) in [(0x00, 0xc0), (0xff, 0xde), (0x03, 0xc2), (0xe1, 0xc0), (0x10, 0xd0)] {
+        let mut quoted = packet(Family::V4, 0);
+        quoted[ipv4::field::TOS] = tos;
+        let (bytes, _) = error(Family::V4, IcmpError::PortUnreachable, &quoted);
+        assert_eq!(bytes[ipv4::field::TOS], answered, "{tos:#04x}");
+    }
+}
