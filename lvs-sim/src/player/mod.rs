@@ -17,8 +17,8 @@ use lvs_core::flow::{Endpoint, Protocol};
 use lvs_core::io::FrameIo;
 use lvs_core::io::mem::{MemConfig, MemIo};
 use lvs_core::limits::{LimitError, Limits};
-use lvs_core::listing::Cursor;
-use lvs_core::time::Instant;
+use lvs_core::listing::ConnectionEntry;
+use lvs_core::time::{Duration, Instant};
 
 use rates::Estimators;
 
@@ -111,26 +111,37 @@ pub fn play(scenario: &Scenario, options: &PlayOptions) -> Result<Record, PlayEr
 /// A connection or template: client, virtual address, whether it is a template, and its protocol.
 pub(crate) type EntryName = (Endpoint, Endpoint, bool, Protocol);
 
-/// Entries, and how many seconds each has left.
-pub(crate) type Lifetimes = Vec<(EntryName, f64)>;
+/// The entries around an event, or at a second between two events.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Moment<'s> {
+    /// When it was.
+    pub(crate) at: Instant,
+    /// The event; none between two events.
+    pub(crate) event: Option<&'s Event>,
+    /// The entries when it began.
+    pub(crate) before: Vec<ConnectionEntry>,
+    /// The entries when it was over.
+    pub(crate) after: Vec<ConnectionEntry>,
+}
 
-/// Plays a scenario and tells after each event when it was and how many seconds each entry has left.
-pub(crate) fn lifetimes(scenario: &Scenario) -> Result<Vec<(Instant, Lifetimes)>, PlayError> {
+/// Plays a scenario and tells for each event, and each second in between, which entries there were.
+pub(crate) fn moments(scenario: &Scenario) -> Result<Vec<Moment<'_>>, PlayError> {
     let mut player = Player::new(scenario, &PlayOptions::default())?;
     let mut told = Vec::new();
     for event in &scenario.events {
+        while event.at.saturating_since(player.now) > Duration::from_secs(1) {
+            player.advance_to(player.now + Duration::from_secs(1), &event.time);
+            let before = player.connections();
+            told.push(Moment { at: player.now, event: None, after: before.clone(), before });
+        }
         player.advance_to(event.at, &event.time);
+        let before = player.connections();
         match &event.action {
             Action::Packet(packet) => player.play_packets(&event.time, &[packet]),
             _ => player.act(event),
         }
-        let mut entries = Vec::new();
-        player.director.connections(event.at, &mut Cursor::default(), usize::MAX, &mut entries);
-        let entries = entries.iter().map(|entry| {
-            let name = (entry.client, entry.virt, entry.template, entry.protocol);
-            (name, entry.expires.as_secs_f64())
-        });
-        told.push((event.at, entries.collect()));
+        let after = player.connections();
+        told.push(Moment { at: event.at, event: Some(event), before, after });
     }
     Ok(told)
 }
