@@ -7,7 +7,8 @@ ends, so it is the wire: it injects a frame, and since the whole receive path ru
 before the write returns, what can be read afterwards was caused by that frame.
 
 Usage: agent.py CONFIG, a JSON object with `scenarios` (paths), `out` (directory of
-the records), `log` (a file) and `modules` (the directory of the kernel's modules).
+the records), `log` (a file), `modules` (the directory of the kernel's modules) and
+`load` (how much of the guest's processor scenarios may use together, 0 to 1).
 """
 import ctypes, fcntl, glob, heapq, ipaddress, json, os, struct, subprocess, sys, time, zlib
 
@@ -854,7 +855,7 @@ def cost(ev):
 
 
 def offsets(scs):
-    """start times that keep the single guest CPU at three quarters load"""
+    """start times that keep the load of the single guest CPU at CFG's `load`, of 1"""
     bins = {}
     B = 0.2
     for sc in sorted(scs, key=lambda s: -(s.events[-1][0] if s.events else 0)):
@@ -873,7 +874,7 @@ def offsets(scs):
                     add[k] = add.get(k, 0) + part
                     at += part
                     left -= part
-            if all(bins.get(k, 0) + v <= max(0.75 * B, v) + 1e-9 for k, v in add.items()):
+            if all(bins.get(k, 0) + v <= max(CFG["load"] * B, v) + 1e-9 for k, v in add.items()):
                 break
             off += 0.05
         for k, v in add.items():

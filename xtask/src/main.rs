@@ -53,6 +53,9 @@ enum Task {
         /// The seeds, FIRST..LAST.
         #[arg(long, value_parser = record::differential::seeds)]
         seeds: std::ops::Range<u64>,
+        /// Prints the scenarios and plays nothing.
+        #[arg(long)]
+        show: bool,
     },
     /// Runs the benchmarks and prints each beside its peers.
     Bench {
@@ -76,7 +79,11 @@ fn main() -> ExitCode {
         Task::Record { scenarios, out, compare } => {
             record::run(&workspace, &scenarios, out.as_deref(), compare)
         }
-        Task::Differential { seeds } => record::differential::run(&workspace, &seeds),
+        Task::Differential { seeds, show: true } => {
+            record::differential::show(&seeds);
+            Ok(())
+        }
+        Task::Differential { seeds, .. } => record::differential::run(&workspace, &seeds),
         Task::Bench { filter, no_run } => bench::run(&workspace, filter.as_deref(), !no_run),
     });
     match done {

@@ -27,6 +27,9 @@ const PROGRAMS: &[(&str, &str)] = &[
 /// How long a guest may boot and set up, besides what its scenarios last.
 const BOOT: Duration = Duration::from_secs(120);
 
+/// How much of a guest's processor scenarios may use together, of 1.
+const LOAD: f64 = 0.75;
+
 /// Why scenarios were not recorded.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -110,6 +113,17 @@ impl Kernel {
     /// # Errors
     /// If a guest does not boot, fails, or is not done in time: what its console and its log say.
     pub(crate) fn record(&self, scenarios: &[PathBuf], out: &Path) -> Result<(), Failure> {
+        self.record_at_load(scenarios, out, LOAD)
+    }
+
+    /// The same with scenarios that use at most so much of a guest's processor at a time, of 1: the less,
+    /// the longer it takes, and the more of other people's work goes on beside it without late events.
+    pub(crate) fn record_at_load(
+        &self,
+        scenarios: &[PathBuf],
+        out: &Path,
+        load: f64,
+    ) -> Result<(), Failure> {
         let broken = |e: std::io::Error| Failure::Broken(format!("{}: {e}", out.display()));
         fs::create_dir_all(out).map_err(broken)?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from).min(4);
@@ -118,10 +132,11 @@ impl Kernel {
         for number in 0..count {
             let share: Vec<&Path> =
                 scenarios.iter().skip(number).step_by(count).map(PathBuf::as_path).collect();
-            guests.push(Guest::boot(self, number, &share, out).map_err(Failure::Broken)?);
+            guests.push(Guest::boot(self, number, &share, out, load).map_err(Failure::Broken)?);
         }
         let lasts = scenarios.iter().map(|path| duration(path)).max().unwrap_or_default();
-        let each = Duration::from_secs(5) * u32::try_from(scenarios.len()).unwrap_or(u32::MAX);
+        let each = Duration::from_secs_f64(4.0 / load)
+            * u32::try_from(scenarios.len()).unwrap_or(u32::MAX);
         let deadline = Instant::now() + BOOT + lasts + each;
         // Every guest is waited for, whatever became of the others.
         let ends: Vec<_> = guests.into_iter().map(|guest| guest.finish(deadline)).collect();
@@ -137,14 +152,20 @@ struct Guest {
 }
 
 impl Guest {
-    fn boot(kernel: &Kernel, number: usize, share: &[&Path], out: &Path) -> Result<Guest, String> {
+    fn boot(
+        kernel: &Kernel,
+        number: usize,
+        share: &[&Path],
+        out: &Path,
+        load: f64,
+    ) -> Result<Guest, String> {
         let id = format!("lvs-{}-{number}", std::process::id());
         let directory = kernel.scratch.join(&id);
         let file = |name: &str| directory.join(name);
         let fail = |e: std::io::Error| format!("{}: {e}", directory.display());
         fs::create_dir_all(&directory).map_err(fail)?;
         let config = json!({
-            "scenarios": share, "out": out, "log": file("log"), "modules": kernel.modules,
+            "scenarios": share, "out": out, "log": file("log"), "modules": kernel.modules, "load": load,
         });
         fs::write(file("config"), config.to_string()).map_err(fail)?;
         fs::write(file("log"), "").map_err(fail)?;
