@@ -34,6 +34,15 @@ pub(crate) enum Command {
     /// format of the recorded kernel. A capture (pcap or pcapng, Ethernet or raw IP) is replayed under a
     /// rules file in its own time.
     Replay(ReplayArgs),
+    /// Make this host a real server: check what it lacks, put it right, or print the commands
+    ///
+    /// The virtual address on lo, ARP kept silent about it (arp_ignore, arp_announce), the filter by
+    /// reverse path, and behind tunnels somebody who opens them: this program, over a TUN device, or with
+    /// --kernel the kernel's modules. --apply stays in the foreground and takes back what it changed when
+    /// it ends; what was right before is left. SIGUSR1 prints how much was opened and dropped. After SIGKILL
+    /// addresses and settings stay as they are.
+    #[command(name = "realserver")]
+    RealServer(crate::realserver::RealServerArgs),
 }
 
 #[derive(Debug, Args)]

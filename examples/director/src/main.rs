@@ -1,7 +1,8 @@
 //! `lvs-director`: a Linux Virtual Server director in user space.
 //!
 //! `run` forwards traffic between network interfaces by the rules of a file in ipvsadm's own lines;
-//! `check` says whether such a file is right; `replay` plays scenarios and captures in virtual time. Exit status: 0, 1 for a failure, 2 for wrong usage.
+//! `check` says whether such a file is right; `replay` plays scenarios and captures in virtual time;
+//! `realserver` makes a host a real server. Exit status: 0, 1 for a failure, 2 for wrong usage.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use clap::Parser;
 mod check;
 mod cli;
 mod demo;
+mod realserver;
 mod replay;
 mod rules;
 mod run;
@@ -21,6 +23,14 @@ fn main() -> ExitCode {
         cli::Command::Run(args) => exit(run::run(args), |_| FAILURE),
         cli::Command::Check(args) => exit(check::check(args), |_| FAILURE),
         cli::Command::Demo(args) => exit(demo::demo(args), |_| FAILURE),
+        cli::Command::RealServer(args) => {
+            exit(
+                realserver::real_server(args),
+                |failure| {
+                    if failure.is_usage() { USAGE } else { FAILURE }
+                },
+            )
+        }
         cli::Command::Replay(args) => {
             exit(replay::replay(args), |failure| if failure.is_usage() { USAGE } else { FAILURE })
         }

@@ -57,6 +57,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("lvs-io-afpacket", &["lvs-core"], &["lvs-testnet"]),
     ("lvs-io-tap", &["lvs-core"], &["lvs-testnet"]),
     ("lvs-guard", &["lvs-core"], &["lvs-testnet"]),
+    ("lvs-realserver", &["lvs-core"], &["lvs-testnet"]),
     ("lvs-testnet", &[], &[]),
     (
         "lvs-director",
@@ -66,6 +67,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
             "lvs-control",
             "lvs-host",
             "lvs-guard",
+            "lvs-realserver",
             "lvs-sim",
             "lvs-io-afpacket",
             "lvs-io-tap",

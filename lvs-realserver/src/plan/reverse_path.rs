@@ -1,0 +1,68 @@
+//! The filter by reverse path (RFC 3704): strict, it drops a client's packet that comes in by another
+//! interface than the answer would leave by.
+
+use lvs_core::addr::Family;
+
+use super::{Plan, Standing, arp_interfaces};
+use crate::change::Change;
+use crate::host::{Host, Interface};
+use crate::spec::{Method, Spec};
+use crate::sysctl::Sysctl;
+
+const NAME: &str = "rp_filter";
+/// The value of the strict filter.
+const STRICT: i64 = 1;
+/// The value of the loose one. The larger one of `all` and the interface's own counts, so this takes
+/// effect whatever `all` is.
+pub(super) const LOOSE: i64 = 2;
+
+/// In direct routing packets come in as they left the client, perhaps by an interface that no default
+/// route leaves by.
+pub(super) fn look(spec: &Spec, host: &Host, plan: &mut Plan) {
+    if *spec.method() != Method::DirectRoute {
+        return;
+    }
+    let interfaces = arp_interfaces(spec, host);
+    let way_back = host.interfaces.iter().find(|i| i.has_default_route);
+    let suspects = |interface: &&&Interface| {
+        !interface.has_default_route
+            && interface.is_up
+            && host.in_force(&interface.name, NAME) == STRICT
+    };
+    for interface in interfaces.iter().filter(suspects) {
+        let name = Sysctl::new(Family::V4, &interface.name, NAME);
+        let change = Change::Sysctl { name, from: in_name(host, &interface.name), to: LOOSE };
+        let way = way_back.map_or("no interface".to_owned(), |way| way.name.clone());
+        let what = format!(
+            "{} filters strictly by reverse path, and the default route leaves by {way}",
+            interface.name
+        );
+        if spec.interfaces().is_empty() {
+            let remedy =
+                format!("if the director is on {}, name it: --interface {0}", interface.name);
+            plan.add(Standing::Advice(remedy), what);
+        } else {
+            plan.add(Standing::Wrong(change), what + ": packets of clients are dropped");
+        }
+    }
+}
+
+/// What comes out of a tunnel's device has its way back elsewhere.
+pub(super) fn look_at_device(device: &str, host: &Host, plan: &mut Plan) {
+    // A device that is still to come begins with the default.
+    let own = host.sysctl(Family::V4, device, NAME);
+    let own = own.or_else(|| host.sysctl(Family::V4, "default", NAME)).unwrap_or(0);
+    let in_force = own.max(host.sysctl(Family::V4, "all", NAME).unwrap_or(0));
+    let name = Sysctl::new(Family::V4, device, NAME);
+    if in_force == STRICT {
+        let what =
+            format!("{name}: what comes out of the tunnel is dropped, as answers leave elsewhere");
+        plan.add(Standing::Wrong(Change::Sysctl { name, from: own, to: LOOSE }), what);
+    } else {
+        plan.right(format!("rp_filter: {device} takes packets whose answers leave elsewhere"));
+    }
+}
+
+fn in_name(host: &Host, scope: &str) -> i64 {
+    host.sysctl(Family::V4, scope, NAME).unwrap_or(0)
+}

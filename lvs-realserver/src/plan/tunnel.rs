@@ -1,0 +1,92 @@
+//! Who opens what the director wrapped.
+
+use lvs_core::addr::Family;
+
+use super::{Plan, Standing, reverse_path};
+use crate::change::Change;
+use crate::host::Host;
+use crate::spec::{DEVICE, Opener, Spec, TunnelKind};
+
+pub(super) fn look(spec: &Spec, host: &Host, plan: &mut Plan) {
+    match spec.opener() {
+        None => {}
+        Some(Opener::Own) => look_at_own(spec, host, plan),
+        Some(Opener::Kernel) => look_at_kernel(spec, host, plan),
+    }
+}
+
+fn look_at_own(spec: &Spec, host: &Host, plan: &mut Plan) {
+    for (module, device) in kernel_devices(spec) {
+        if host.interface(device).is_some() {
+            let what = format!(
+                "the kernel's module {module} is loaded ({device}): it takes tunnelled packets, or refuses \
+                 them to the director, whoever else opens them"
+            );
+            let remedy = format!("add --kernel, and let it open them; or `modprobe -r {module}`");
+            plan.add(Standing::Blocked(remedy), what);
+        }
+    }
+    let kinds: Vec<String> = spec.kinds().iter().map(ToString::to_string).collect();
+    let kinds = kinds.join(", ");
+    match host.interface(DEVICE) {
+        Some(device) if device.is_up => {
+            plan.right(format!("a decapsulator runs ({DEVICE})"));
+            if spec.has(Family::V4) {
+                reverse_path::look_at_device(DEVICE, host, plan);
+            }
+        }
+        _ => plan.add(Standing::Idle, format!("no decapsulator runs: nobody opens {kinds}")),
+    }
+}
+
+fn look_at_kernel(spec: &Spec, host: &Host, plan: &mut Plan) {
+    for (module, name) in kernel_devices(spec) {
+        let device = host.interface(name);
+        if device.is_none() {
+            let change =
+                Change::run(&format!("modprobe {module}"), &format!("modprobe -r {module}"));
+            let what = format!("the kernel's module {module} is not loaded: nobody opens tunnels");
+            plan.add(Standing::Wrong(change), what);
+        }
+        if spec.has(Family::V4) && name != SIT.1 {
+            reverse_path::look_at_device(name, host, plan);
+        }
+        if device.is_some_and(|device| device.is_up) {
+            plan.right(format!("{name} is up and opens tunnels"));
+        } else {
+            let change =
+                Change::run(&format!("ip link set {name} up"), &format!("ip link set {name} down"));
+            plan.add(Standing::Wrong(change), format!("{name} is not up: nobody opens tunnels"));
+        }
+    }
+    for kind in spec.kinds() {
+        let TunnelKind::Gue { port } = kind else { continue };
+        if host.fou_ports.contains(port) {
+            plan.right(format!("fou takes GUE on UDP port {port}"));
+            continue;
+        }
+        let what = format!("fou does not take GUE on UDP port {port}");
+        plan.add(Standing::Wrong(Change::run("modprobe fou", "")), what.clone());
+        let command = format!("ip fou add port {port} gue");
+        let change = Change::run(&command, &format!("ip fou del port {port}"));
+        plan.add(Standing::Wrong(change), what);
+    }
+}
+
+const IPIP: (&str, &str) = ("ipip", "tunl0");
+const SIT: (&str, &str) = ("sit", "sit0");
+const GRE: (&str, &str) = ("ip_gre", "gre0");
+
+/// The kernel's modules that open the tunnels, and the device that each brings along for packets from
+/// anywhere. GUE's packets come out of fou as IP in IP.
+fn kernel_devices(spec: &Spec) -> Vec<(&'static str, &'static str)> {
+    let mut devices = Vec::new();
+    let of_family = [(Family::V4, IPIP), (Family::V6, SIT)];
+    if spec.kinds().iter().any(|kind| *kind != TunnelKind::Gre) {
+        devices.extend(of_family.iter().filter(|(family, _)| spec.has(*family)).map(|(_, d)| *d));
+    }
+    if spec.kinds().contains(&TunnelKind::Gre) {
+        devices.push(GRE);
+    }
+    devices
+}
