@@ -71,6 +71,8 @@ pub struct Destination {
     pub(crate) overloaded: bool,
     last_weight: u32,
     idle_since: Option<Instant>,
+    /// Its service was deleted. A service added again is another one, for which it counts from zero.
+    orphaned: bool,
 }
 
 impl Destination {
@@ -92,6 +94,7 @@ impl Destination {
             overloaded: false,
             last_weight: spec.weight,
             idle_since: None,
+            orphaned: false,
         }
     }
 
@@ -334,10 +337,26 @@ impl Destinations {
         self.front_mut(index).set_service(None);
     }
 
-    /// Puts an unlisted destination back into its service, with the counts and counters it had.
+    /// Tells the destinations of a service, those too that were unlisted before, that it was deleted.
+    pub(crate) fn orphan(&mut self, key: &ServiceKey) {
+        self.slots
+            .iter_mut()
+            .flatten()
+            .filter(|d| d.service_key == *key)
+            .for_each(|d| d.orphaned = true);
+    }
+
+    /// Puts an unlisted destination back into its service, with the connection counts it had, and, unless
+    /// the service is a new one, with its counters (rule L4).
     pub(crate) fn relist(&mut self, index: DestIndex, service: ServiceIndex) {
-        self.at_mut(index).service = Some(service);
-        self.front_mut(index).set_service(Some(service));
+        let destination = self.at_mut(index);
+        destination.service = Some(service);
+        let orphaned = core::mem::take(&mut destination.orphaned);
+        let front = self.front_mut(index);
+        front.set_service(Some(service));
+        if orphaned {
+            front.counters = Front::EMPTY.counters;
+        }
     }
 
     /// Sets all counters to zero.
@@ -434,6 +453,21 @@ mod tests {
         assert!(d.overloaded());
         d.edit(DestinationSpec { upper_threshold: 9, ..d.spec });
         assert!(!d.overloaded());
+    }
+
+    #[test]
+    fn counters_revive_in_the_same_service_and_begin_anew_in_another() {
+        let mut all = Destinations::new(1);
+        let index = all.insert(destination(0, 0)).unwrap();
+        let key = all.at(index).service_key;
+        all.front_mut(index).counters.packets_in = 3;
+        all.unlist(index);
+        all.relist(index, ServiceIndex(0));
+        assert_eq!(all.front(index).counters.packets_in, 3);
+        all.unlist(index);
+        all.orphan(&key);
+        all.relist(index, ServiceIndex(0));
+        assert_eq!(all.front(index).counters.packets_in, 0);
     }
 
     #[test]

@@ -161,6 +161,7 @@ impl Director {
         for destination in service.list {
             self.unlist(destination);
         }
+        self.dests.orphan(&service.spec.key);
         self.end_unlisted();
     }
 
