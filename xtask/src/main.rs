@@ -56,6 +56,9 @@ enum Task {
         /// Prints the scenarios and plays nothing.
         #[arg(long)]
         show: bool,
+        /// Leaves scenarios that differ as long as they are.
+        #[arg(long)]
+        whole: bool,
     },
     /// Runs the benchmarks and prints each beside its peers.
     Bench {
@@ -79,11 +82,13 @@ fn main() -> ExitCode {
         Task::Record { scenarios, out, compare } => {
             record::run(&workspace, &scenarios, out.as_deref(), compare)
         }
-        Task::Differential { seeds, show: true } => {
+        Task::Differential { seeds, show: true, .. } => {
             record::differential::show(&seeds);
             Ok(())
         }
-        Task::Differential { seeds, .. } => record::differential::run(&workspace, &seeds),
+        Task::Differential { seeds, whole, .. } => {
+            record::differential::run(&workspace, &seeds, !whole)
+        }
         Task::Bench { filter, no_run } => bench::run(&workspace, filter.as_deref(), !no_run),
     });
     match done {

@@ -15,6 +15,8 @@ use crate::scenario::{Action, Dump, Scenario};
 
 /// How much earlier than written an entry may end, and how much later an event may be played, in seconds.
 const ROOM: f64 = 0.6;
+/// How much the time that an entry has left may be off in a listing, in seconds (the tolerance is 1).
+const LATE: f64 = 0.5;
 /// How long the copy of the counters may be old, with room for an event played late (rule T3).
 const STATISTICS: f64 = 2.5;
 /// When a deleted server that nothing refers to is forgotten, its counters with it: two minutes after
@@ -35,6 +37,8 @@ pub(super) fn entries_if_steady(scenario: &Scenario) -> Option<Vec<ConnectionEnt
     let mut timers = Timers::default();
     let mut counted = 0.0;
     let mut deleted = Vec::new();
+    // A server was deleted while the copy of its counters was old, and that copy remains.
+    let mut stale = false;
     for moment in &moments {
         let now = Span::from_nanos(moment.at.as_nanos()).as_secs_f64();
         timers.pass(now, moment);
@@ -43,12 +47,20 @@ pub(super) fn entries_if_steady(scenario: &Scenario) -> Option<Vec<ConnectionEnt
             return None;
         }
         timers.restart(now, moment);
+        let old = now - counted < STATISTICS;
         match effect(&event.action) {
-            Effect::Reads if now - counted < STATISTICS => return None,
+            Effect::Lists if timers.late() > LATE => return None,
+            Effect::Reads if old => return None,
+            // The servers' counters become zero, as the copy has it, when they are added again.
+            Effect::Orphans if old || stale => return None,
+            Effect::Orphans => deleted.push(now),
             Effect::Adds if deleted.iter().any(|at| FORGOTTEN.contains(&(now - at))) => {
                 return None;
             }
-            Effect::Deletes => deleted.push(now),
+            Effect::Deletes => {
+                deleted.push(now);
+                stale |= old;
+            }
             _ => {}
         }
         if matches!(event.action, Action::Packet(_) | Action::Ipvsadm(_)) {
@@ -60,20 +72,28 @@ pub(super) fn entries_if_steady(scenario: &Scenario) -> Option<Vec<ConnectionEnt
 
 /// What an event has to do with the kernel's clocks.
 enum Effect {
+    /// It shows how much time entries have left.
+    Lists,
     /// It looks at counters.
     Reads,
+    /// It adds a server.
     Adds,
+    /// It deletes a server.
     Deletes,
+    /// It deletes services.
+    Orphans,
     None,
 }
 
 fn effect(action: &Action) -> Effect {
     match action {
+        Action::Dump(Dump::Conns) => Effect::Lists,
         Action::Dump(Dump::Stats | Dump::Proc | Dump::Rates) => Effect::Reads,
         Action::Ipvsadm(words) => match words.get(1).map(String::as_str) {
             Some("-Z") => Effect::Reads,
             Some("-a") => Effect::Adds,
-            Some("-d" | "-D" | "-C") => Effect::Deletes,
+            Some("-d") => Effect::Deletes,
+            Some("-D" | "-C") => Effect::Orphans,
             _ => Effect::None,
         },
         _ => Effect::None,
@@ -102,6 +122,8 @@ impl Window {
 struct Life {
     end: f64,
     slack: f64,
+    /// How much later than known it may have begun.
+    late: f64,
 }
 
 impl Life {
@@ -130,9 +152,9 @@ impl Timers {
             let Some(life) = self.lives.get(&name).copied() else { continue };
             if (life.end - end).abs() > 0.01 {
                 // The kernel starts the extension when its timer fires, which may have been late.
-                let slack = life.slack + slack(end - life.end);
+                let (late, slack) = (life.slack, life.slack + slack(end - life.end));
                 self.over(name, life);
-                self.lives.insert(name, Life { end, slack });
+                self.lives.insert(name, Life { end, slack, late });
             }
         }
         let mut over: Vec<_> =
@@ -155,6 +177,11 @@ impl Timers {
         self.past.push((name, window));
     }
 
+    /// How much later than known an entry that is there may have begun.
+    fn late(&self) -> f64 {
+        self.lives.values().map(|life| life.late).fold(0.0, f64::max)
+    }
+
     /// Whether an entry ends about now.
     fn is_due(&self, now: f64) -> bool {
         self.lives.values().any(|life| life.window().contains(now))
@@ -164,7 +191,7 @@ impl Timers {
     fn restart(&mut self, now: f64, moment: &Moment<'_>) {
         for entry in &moment.after {
             let (name, left) = (name(entry), entry.expires.as_secs_f64());
-            let fresh = Life { end: now + left, slack: slack(left) };
+            let fresh = Life { end: now + left, slack: slack(left), late: 0.0 };
             let life = self.lives.entry(name).or_insert(fresh);
             if (life.end - fresh.end).abs() > 0.01 {
                 *life = fresh;

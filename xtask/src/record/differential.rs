@@ -26,8 +26,8 @@ const SHORTEN: f64 = 0.4;
 const PROVEN: usize = 50;
 
 /// Plays each seed through both and prints the first difference of each, with the shortest scenario that
-/// shows it.
-pub(crate) fn run(workspace: &Workspace, seeds: &Range<u64>) -> Result<(), String> {
+/// shows it if differences are to be shortened.
+pub(crate) fn run(workspace: &Workspace, seeds: &Range<u64>, shorten: bool) -> Result<(), String> {
     let kernel = match Kernel::find(workspace) {
         Ok(kernel) => kernel,
         Err(reason) => {
@@ -40,7 +40,7 @@ pub(crate) fn run(workspace: &Workspace, seeds: &Range<u64>) -> Result<(), Strin
     let seeds: Vec<u64> = seeds.clone().collect();
     for batch in seeds.chunks(BATCH) {
         let scenarios: Vec<_> = batch.iter().map(|&seed| RandomScenario::new(seed)).collect();
-        total.add(&arena, scenarios)?;
+        total.add(&arena, scenarios, shorten)?;
         println!("{}", total.line());
     }
     total.verdict()
@@ -63,7 +63,12 @@ struct Total {
 
 impl Total {
     /// Plays a batch.
-    fn add(&mut self, arena: &Arena, scenarios: Vec<RandomScenario>) -> Result<(), Failure> {
+    fn add(
+        &mut self,
+        arena: &Arena,
+        scenarios: Vec<RandomScenario>,
+        shorten: bool,
+    ) -> Result<(), Failure> {
         self.seeds += scenarios.len();
         let mut different = Vec::new();
         let mut left = scenarios;
@@ -88,9 +93,11 @@ impl Total {
         for scenario in &left {
             println!("{}: unproven, its events were late each time", scenario.name());
         }
-        shorten::shorten(arena, &mut different)?;
-        for found in &different {
-            println!("\nshortened: {found}");
+        if shorten {
+            shorten::shorten(arena, &mut different)?;
+            for found in &different {
+                println!("\nshortened: {found}");
+            }
         }
         Ok(())
     }
