@@ -8,6 +8,7 @@
 //! | [`ipvsadm`] | One command line to an [`Action`](ipvsadm::Action), or a refusal in ipvsadm's words |
 //! | [`rules`] | A whole rules file to data, with every mistake in it located and explained |
 //! | [`diff`] | What must be changed for a running director to become what a rules file says |
+//! | [`rates`] | What goes through in a second, estimated as the kernel does |
 //! | [`listing`] | ipvsadm's listings and the kernel's `/proc/net/ip_vs*`, byte for byte |
 //!
 //! Nothing here opens a file, asks a name server or talks to a director: the caller does, and hands over
@@ -27,6 +28,7 @@ pub mod diff;
 pub mod ipvsadm;
 pub mod listing;
 pub mod names;
+pub mod rates;
 pub mod rules;
 pub mod words;
 

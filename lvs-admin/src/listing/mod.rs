@@ -26,7 +26,7 @@ use lvs_core::command::ServiceKey;
 use lvs_core::flow::Endpoint;
 use lvs_core::listing::{ConnectionEntry, ServiceEntry, TimeoutsEntry};
 
-pub use rules_file::{mark_lines, rules_file};
+pub use rules_file::{destination_options, lost_by_save, mark_lines, rules_file, service_options};
 
 use crate::ipvsadm::{Columns, DaemonRole, DaemonSpec, ListRequest};
 use crate::names::{Names, NumericOnly};

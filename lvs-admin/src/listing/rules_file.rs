@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use lvs_core::addr::{Family, Granularity};
-use lvs_core::command::{MarkRule, SchedulerFlags, ServiceSpec};
+use lvs_core::command::{DestinationSpec, MarkRule, SchedulerFlags, ServiceSpec};
 use lvs_core::flow::Protocol;
 use lvs_core::ids::{L4Port, PortId};
 use lvs_core::listing::ServiceEntry;
@@ -56,34 +56,70 @@ pub fn mark_lines(
 fn service(out: &mut dyn Write, entry: &ServiceEntry) -> fmt::Result {
     let spec = &entry.spec;
     let name = service_option(&spec.key, &NumericOnly);
-    write!(out, "-A {name} -s {}", spec.scheduler)?;
-    if let Some(persistence) = spec.persistence {
-        write!(out, " -p {}", persistence.timeout.as_secs())?;
-    }
-    // An IPv4 mask that persistence does not use is remembered all the same (rule R12).
-    if let Some(mask) = mask(spec) {
-        write!(out, " -M {mask}")?;
-    }
-    if spec.one_packet {
-        out.write_str(" -o")?;
-    }
-    let flags = flags(spec.flags);
-    if !flags.is_empty() {
-        write!(out, " -b {flags}")?;
-    }
-    writeln!(out)?;
+    writeln!(out, "-A {name} {}", service_options(spec))?;
     // A server goes before those that were added earlier (rule S1), so the last is written first.
     for server in entry.destinations.iter().rev() {
         let spec = &server.spec;
-        write!(out, "-a {name} -r {}", spec.addr)?;
-        server_options(out, spec)?;
-        if spec.upper_threshold > 0 {
-            write!(out, " -x {}", spec.upper_threshold)?;
+        writeln!(out, "-a {name} -r {} {}", spec.addr, destination_options(spec))?;
+    }
+    Ok(())
+}
+
+/// Everything that is set of a service, as options: `-s wlc -p 600 -M 255.255.255.0`.
+pub fn service_options(spec: &ServiceSpec) -> String {
+    let mut text = format!("-s {}", spec.scheduler);
+    if let Some(persistence) = spec.persistence {
+        text += &format!(" -p {}", persistence.timeout.as_secs());
+    }
+    // An IPv4 mask that persistence does not use is remembered all the same (rule R12).
+    if let Some(mask) = mask(spec) {
+        text += &format!(" -M {mask}");
+    }
+    if spec.one_packet {
+        text += " -o";
+    }
+    let flags = flags(spec.flags);
+    if !flags.is_empty() {
+        text += &format!(" -b {flags}");
+    }
+    text
+}
+
+/// Everything that is set of a real server, as options: `-g -w 4 -x 100 -y 50`.
+pub fn destination_options(spec: &DestinationSpec) -> String {
+    let mut text = String::new();
+    let written = server_options(&mut text, spec);
+    debug_assert!(written.is_ok(), "a String takes every text");
+    if spec.upper_threshold > 0 {
+        text += &format!(" -x {}", spec.upper_threshold);
+    }
+    if spec.lower_threshold > 0 {
+        text += &format!(" -y {}", spec.lower_threshold);
+    }
+    text.trim_start().to_owned()
+}
+
+/// The commands that restore what [`save`](super::save) loses of services and servers: thresholds
+/// (rule A3), a mask without `-p` (rule R12), a third flag of sh and mh. Numbers in place of names; in the
+/// order of the entries.
+///
+/// # Errors
+/// Those of `out`.
+pub fn lost_by_save(out: &mut dyn Write, entries: &[ServiceEntry]) -> fmt::Result {
+    for entry in entries {
+        let spec = &entry.spec;
+        let name = service_option(&spec.key, &NumericOnly);
+        let flag_lost = spec.flags.flag_3 && matches!(&*spec.scheduler, "sh" | "mh");
+        let mask_lost = spec.persistence.is_none() && mask(spec).is_some();
+        if flag_lost || mask_lost {
+            writeln!(out, "-E {name} {}", service_options(spec))?;
         }
-        if spec.lower_threshold > 0 {
-            write!(out, " -y {}", spec.lower_threshold)?;
+        for server in &entry.destinations {
+            let spec = &server.spec;
+            if spec.upper_threshold > 0 || spec.lower_threshold > 0 {
+                writeln!(out, "-e {name} -r {} {}", spec.addr, destination_options(spec))?;
+            }
         }
-        writeln!(out)?;
     }
     Ok(())
 }

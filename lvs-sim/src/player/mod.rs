@@ -6,11 +6,11 @@
 mod burst;
 mod command;
 mod dump;
-mod rates;
 mod reload;
 
 use std::fmt;
 
+use lvs_admin::rates::Estimators;
 use lvs_core::command::{ApplyError, Command, MarkRule, Neighborhood};
 use lvs_core::director::Director;
 use lvs_core::flow::{Endpoint, Protocol};
@@ -19,8 +19,6 @@ use lvs_core::io::mem::{MemConfig, MemIo};
 use lvs_core::limits::{LimitError, Limits};
 use lvs_core::listing::ConnectionEntry;
 use lvs_core::time::{Duration, Instant};
-
-use rates::Estimators;
 
 use crate::explain::Explanation;
 use crate::host::Host;

@@ -3,30 +3,44 @@
 
 use std::collections::HashMap;
 
-use lvs_admin::listing::Rates;
 use lvs_core::command::ServiceKey;
 use lvs_core::flow::Endpoint;
 use lvs_core::listing::ServiceEntry;
 use lvs_core::stats::Counters;
 use lvs_core::time::{Duration, Instant};
 
-/// How often the averages move.
-pub(super) const PERIOD: Duration = Duration::from_secs(2);
+use crate::listing::Rates;
 
-/// A service, or one of its servers; `None` the director's totals.
+/// How often the averages move.
+pub const PERIOD: Duration = Duration::from_secs(2);
+
+/// A service, or one of its servers; `None` is the director's totals.
 type Subject = Option<(ServiceKey, Option<Endpoint>)>;
 
 /// The averages of everything that is counted.
+///
+/// ```
+/// use lvs_admin::rates::Estimators;
+/// use lvs_core::stats::Counters;
+///
+/// let mut estimators = Estimators::default();
+/// estimators.tick(&[], &Counters { packets_in: 100, ..Counters::default() });
+/// assert_eq!(estimators.total().packets_in, 12);
+/// ```
 #[derive(Clone, Debug, Default)]
-pub(super) struct Estimators {
+pub struct Estimators {
     subjects: HashMap<Subject, Estimator>,
     next: Option<Instant>,
+    /// The number of the round under way.
+    round: u64,
 }
 
 /// Averages with a binary fraction, as the kernel keeps them: connections, packets in and out, bytes in
 /// and out.
 #[derive(Clone, Copy, Debug, Default)]
 struct Estimator {
+    /// The last round that it was looked at in.
+    round: u64,
     last: [u64; 5],
     average: [i64; 5],
 }
@@ -36,30 +50,43 @@ const FRACTION: [u32; 5] = [10, 10, 10, 5, 5];
 
 impl Estimators {
     /// When the averages move next.
-    pub(super) fn due(&self) -> Instant {
+    pub fn due(&self) -> Instant {
         self.next.unwrap_or(Instant::ZERO + PERIOD)
     }
 
-    /// Moves the averages.
-    pub(super) fn tick(&mut self, services: &[ServiceEntry], total: &Counters) {
-        self.next = Some(self.due() + PERIOD);
-        self.observe(None, total);
-        for service in services {
-            let key = service.spec.key;
-            self.observe(Some((key, None)), &service.counters);
-            for server in &service.destinations {
-                self.observe(Some((key, Some(server.spec.addr))), &server.counters);
-            }
+    /// Moves all averages; what is no longer there is forgotten.
+    pub fn tick(&mut self, services: &[ServiceEntry], total: &Counters) {
+        services.iter().for_each(|service| self.observe_service(service));
+        self.end_round(total);
+    }
+
+    /// Moves the averages of one service and of its servers: a part of a round, for directors whose
+    /// services are read in chunks.
+    pub fn observe_service(&mut self, service: &ServiceEntry) {
+        let key = service.spec.key;
+        self.observe(Some((key, None)), &service.counters);
+        for server in &service.destinations {
+            self.observe(Some((key, Some(server.spec.addr))), &server.counters);
         }
     }
 
+    /// Ends a round after all services were observed: moves the averages of the totals, and forgets
+    /// services and servers that were not observed in it.
+    pub fn end_round(&mut self, total: &Counters) {
+        self.observe(None, total);
+        self.next = Some(self.due() + PERIOD);
+        let round = self.round;
+        self.subjects.retain(|_, estimator| estimator.round == round);
+        self.round += 1;
+    }
+
     /// The rates of a service or of one of its servers.
-    pub(super) fn of(&self, key: &ServiceKey, server: Option<Endpoint>) -> Rates {
+    pub fn of(&self, key: &ServiceKey, server: Option<Endpoint>) -> Rates {
         self.rates(&Some((*key, server)))
     }
 
     /// The rates of everything.
-    pub(super) fn total(&self) -> Rates {
+    pub fn total(&self) -> Rates {
         self.rates(&None)
     }
 
@@ -78,6 +105,7 @@ impl Estimators {
         let Counters { connections, packets_in, packets_out, bytes_in, bytes_out } = *counters;
         let present = [connections, packets_in, packets_out, bytes_in, bytes_out];
         let estimator = self.subjects.entry(subject).or_default();
+        estimator.round = self.round;
         for (i, &count) in present.iter().enumerate() {
             // A counter that was zeroed begins anew.
             let since = count.checked_sub(estimator.last[i]).unwrap_or(count);
