@@ -11,15 +11,17 @@
 //!   a packet. Connections, their requests and what waits for a slow reader are bounded.
 //! * [`Desk`] belongs to the loop that owns the director. It does one small thing each time it is asked,
 //!   such as listing a few hundred connections, so that it finds its place between two bursts.
-//! * [`Client`] sends requests and reads replies.
+//! * [`Client`] sends requests and reads replies; [`console`] is `lvsadm`, all but its `main`.
 //!
 //! Whoever runs a director implements [`Program`]: what there is besides the director itself, such as the
 //! guard that must follow a change.
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod console;
 pub mod data;
 pub mod desk;
+pub mod plan;
 pub mod protocol;
 pub mod server;
 pub mod transaction;

@@ -1,9 +1,13 @@
 //! Several commands, all of them or none.
 
-use lvs_core::command::{ApplyError, Command};
+use lvs_admin::rules::{MarkLine, Setting};
+use lvs_core::command::{ApplyError, Command, MarkRule};
 use lvs_core::director::Director;
+use lvs_core::ids::PortId;
 use lvs_core::listing::ServiceEntry;
 use lvs_core::time::Instant;
+
+use crate::protocol::Refusal;
 
 /// Which command of several was refused, and why. Nothing was changed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -93,6 +97,45 @@ pub fn inverse(director: &mut Director, now: Instant, command: &Command) -> Vec<
         Command::SetMarkRules(_) => vec![Command::SetMarkRules(director.mark_rules().to_vec())],
         _ => Vec::new(),
     }
+}
+
+/// The commands that add mark rules and set switches beside what is there. A mark rule that is there
+/// already is not added again. `port` knows the ports by the names of their interfaces.
+///
+/// # Errors
+/// The first interface that `port` does not know.
+pub fn amendment(
+    director: &Director,
+    marks: &[MarkLine],
+    settings: &[Setting],
+    port: impl Fn(&str) -> Option<PortId>,
+) -> Result<Vec<Command>, Refusal> {
+    let mut rules = director.mark_rules().to_vec();
+    for line in marks {
+        let port = match &line.interface {
+            None => None,
+            Some(name) => Some(port(name).ok_or_else(|| {
+                let message =
+                    format!("the director has no interface {name}; leave -i out, or name one");
+                Refusal { status: lvs_admin::ipvsadm::STATUS_CHECK, message }
+            })?),
+        };
+        for rule in line.rules.iter().map(|rule| MarkRule { port, ..*rule }) {
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+    }
+    let mut tunables = *director.tunables();
+    settings.iter().for_each(|setting| (setting.tunable.set)(&mut tunables, setting.value));
+    let mut commands = Vec::new();
+    if tunables != *director.tunables() {
+        commands.push(Command::SetTunables(tunables));
+    }
+    if rules != director.mark_rules() {
+        commands.push(Command::SetMarkRules(rules));
+    }
+    Ok(commands)
 }
 
 /// The commands that make a service again, its servers in the same order (rule S1).

@@ -52,8 +52,20 @@ pub(crate) struct RunArgs {
     pub(crate) interface: Vec<String>,
 
     /// The services and real servers: lines of ipvsadm and of iptables … -j MARK; see `check`
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) rules: PathBuf,
+    ///
+    /// With --control a director may start without one and be filled by lvsadm. SIGHUP makes the director
+    /// what the file says, also where lvsadm has changed it since.
+    #[arg(long, short, value_name = "FILE", required_unless_present = "control")]
+    pub(crate) rules: Option<PathBuf>,
+
+    /// Take commands of lvsadm at this socket, which root, its owner and its group may use
+    #[arg(
+        long,
+        value_name = "PATH",
+        num_args = 0..=1,
+        default_missing_value = lvs_control::SOCKET_DEFAULT
+    )]
+    pub(crate) control: Option<PathBuf>,
 
     /// A virtual address to answer ARP for, where a mark rule has no -d or a prefix
     #[arg(long, value_name = "ADDRESS")]

@@ -53,7 +53,7 @@ pub struct Settings {
     /// The timeouts of `--set`.
     pub timeouts: Timeouts,
     /// The switches, by their names below `net.ipv4.vs`.
-    pub sysctls: BTreeMap<String, u8>,
+    pub sysctls: BTreeMap<String, u32>,
     /// The mark rules in order, as lines of iptables and ip6tables.
     pub marks: Vec<String>,
 }

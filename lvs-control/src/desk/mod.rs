@@ -33,16 +33,9 @@ pub trait Program {
     /// Who this is.
     fn about(&self) -> About;
 
-    /// Carries out one change, with all that follows from it.
-    ///
-    /// # Errors
-    /// If it is refused; then nothing has changed.
-    fn change(&mut self, now: Instant, command: Command) -> Result<(), Refusal>;
-
-    /// Called after the last of several changes, for what need not be done for each of them.
-    fn changed(&mut self, now: Instant) {
-        let _ = now;
-    }
+    /// Carries out changes in order, each by itself, with all that follows from them. One that is refused
+    /// changes nothing and does not keep the next from being tried.
+    fn change(&mut self, now: Instant, commands: Vec<Command>) -> Vec<Result<(), Refusal>>;
 
     /// Adds mark rules and sets switches.
     ///
@@ -333,10 +326,8 @@ impl Task {
         }
         match &mut self.work {
             Work::Change { commands, outcomes } => {
-                for command in commands.drain(..commands.len().min(CHANGES_PER_STEP)) {
-                    outcomes.push(program.change(now, command).err());
-                }
-                program.changed(now);
+                let some = commands.drain(..commands.len().min(CHANGES_PER_STEP)).collect();
+                outcomes.extend(program.change(now, some).into_iter().map(Result::err));
                 if commands.is_empty() {
                     let outcomes = Reply::Outcomes(std::mem::take(outcomes));
                     self.held.extend([outcomes, Reply::Done].map(Answer::Reply));

@@ -45,8 +45,9 @@ impl Program for Alone {
         }
     }
 
-    fn change(&mut self, now: Instant, command: Command) -> Result<(), Refusal> {
-        Ok(self.director.apply(now, command)?)
+    fn change(&mut self, now: Instant, commands: Vec<Command>) -> Vec<Result<(), Refusal>> {
+        let apply = |command| self.director.apply(now, command).map_err(Refusal::from);
+        commands.into_iter().map(apply).collect()
     }
 
     fn amend(&mut self, _: Instant, _: &[MarkLine], _: &[Setting]) -> Result<(), Refusal> {

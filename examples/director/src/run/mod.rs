@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::time::Instant as Clock;
 
-use lvs_admin::rules::Rules;
 use lvs_core::command::{ApplyError, Command};
 use lvs_core::director::Director;
 use lvs_core::drop::PassReason;
@@ -19,6 +18,8 @@ use crate::cli::RunArgs;
 use crate::rules::{self, RulesError};
 
 mod answer;
+mod configuration;
+mod control;
 mod printer;
 mod reload;
 mod routes;
@@ -27,6 +28,8 @@ mod takeover;
 mod watch;
 
 use answer::HostAnswers;
+use configuration::Configuration;
+use control::Control;
 use printer::Printer;
 use signals::Signals;
 use takeover::Takeover;
@@ -50,6 +53,8 @@ pub(crate) enum RunError {
     Guard(#[from] lvs_guard::GuardError),
     #[error("limits: {0}")]
     Limits(#[from] LimitError),
+    #[error(transparent)]
+    Control(#[from] lvs_control::ServerError),
     #[error("cannot catch signals: {0}")]
     Signals(std::io::Error),
     #[error("the rules were refused: {0}")]
@@ -65,8 +70,8 @@ struct Runtime<'a> {
     guard: Option<Guard>,
     takeover: Takeover,
     /// The rules in force.
-    rules: Rules,
-    mark_rules: Vec<lvs_core::command::MarkRule>,
+    configuration: Configuration,
+    control: Control,
     /// Where the guard hides packets from the host and `--silent` is not given.
     answers: Option<HostAnswers>,
     watch: Watch,
@@ -76,7 +81,7 @@ struct Runtime<'a> {
 /// Starts a director and runs it until a signal stops it.
 pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
     start_log(args);
-    let rules = rules::read(&args.rules)?;
+    let rules = args.rules.as_deref().map(rules::read).transpose()?.unwrap_or_default();
     let limits = Limits {
         connections_max: args.connections_max,
         templates_max: args.templates_max,
@@ -86,7 +91,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
     let (signals, wake) = Signals::install().map_err(RunError::Signals)?;
     let io = args.interface.iter().fold(AfPacket::builder(), |b, name| b.port(name)).wake_fd(wake);
     let io = io.build()?;
-    let mark_rules = rules.mark_rules(|name| port_named(args, name))?;
+    let control = match &args.control {
+        Some(path) => Control::open(path, &signals)?,
+        None => Control::default(),
+    };
     let mut runtime = Runtime {
         args,
         clock: Clock::now(),
@@ -94,14 +102,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
         io,
         guard: if args.no_guard { None } else { Some(Guard::open()?) },
         takeover: Takeover::default(),
-        rules: Rules::default(),
-        mark_rules: Vec::new(),
+        configuration: Configuration::default(),
+        control,
         answers: (!args.no_guard && !args.silent).then(|| HostAnswers::new(&limits)),
         watch: Watch::default(),
         printer: Printer::start(),
     };
-    runtime.take_over(runtime.plan(&rules))?;
-    runtime.apply_rules(rules, mark_rules)?;
+    let marks = rules.mark_rules(|name| port_named(args, name))?;
+    runtime.take_over(runtime.plan(&Configuration::of_rules(&rules, &marks)))?;
+    runtime.replace(&rules, false)?;
     runtime.say_what_was_taken_over();
     let ended = runtime.forward(&signals);
     runtime.stop();
@@ -131,14 +140,16 @@ impl Runtime<'_> {
             let more = self.burst()?;
             let now = self.now();
             let listing = self.printer.advance(now, &mut self.director);
-            busy = more || listing;
+            let asked = self.serve_control(now);
+            busy = more || listing || asked;
             self.look_around(now);
         }
         Ok(())
     }
 
     fn time_to_sleep(&self, now: Instant) -> Duration {
-        let until_due = until(now, self.director.next_deadline());
+        let due = [self.director.next_deadline(), self.control.due()];
+        let until_due = due.into_iter().filter_map(|due| until(now, due)).min();
         until_due.map_or(WAIT_MAX, |due| due.min(WAIT_MAX))
     }
 

@@ -1,11 +1,16 @@
 //! Applying rules: at the start, on SIGHUP, and when an interface came back.
 
+use std::path::Path;
+
 use lvs_admin::diff::{Running, diff};
 use lvs_admin::rules::Rules;
-use lvs_core::command::{MarkRule, PortSpec};
+use lvs_control::data::Plan;
+use lvs_control::plan::plan;
+use lvs_core::command::PortSpec;
 use lvs_guard::{GuardRule, GuardSpec};
 use lvs_io_afpacket::interfaces;
 
+use super::configuration::Configuration;
 use super::takeover::{Takeover, Virtual, local_servers, marks_without_address};
 use super::{RunError, Runtime, port_named};
 use crate::rules;
@@ -13,33 +18,57 @@ use crate::rules;
 impl Runtime<'_> {
     /// SIGHUP: reads the file anew and applies what changed. A file with a mistake changes nothing.
     pub(super) fn reload(&mut self) {
-        match self.try_reload() {
+        let Some(file) = self.args.rules.clone() else {
+            tracing::warn!("there is no rules file to apply; start with --rules FILE");
+            return;
+        };
+        match self.try_reload(&file) {
             Ok(changes) => {
                 let plural = if changes == 1 { "" } else { "s" };
-                tracing::info!("{} applied: {changes} change{plural}", self.args.rules.display());
+                tracing::info!("{} applied: {changes} change{plural}", file.display());
             }
             Err(error) => tracing::error!("{error}; going on with the old rules"),
         }
     }
 
-    fn try_reload(&mut self) -> Result<usize, RunError> {
-        let rules = rules::read(&self.args.rules)?;
-        let mark_rules = rules.mark_rules(|name| port_named(self.args, name))?;
-        let plan = self.plan(&rules);
-        if plan != self.takeover {
-            let before = self.takeover.virtuals.clone();
-            self.take_over(plan)?;
-            self.say_what_changed_hands(&before);
-        }
-        let changes = self.apply_rules(rules, mark_rules)?;
-        self.give_warnings();
-        Ok(changes)
+    fn try_reload(&mut self, file: &Path) -> Result<usize, RunError> {
+        let rules = rules::read(file)?;
+        let plan = self.replace(&rules, false)?;
+        plan.steps.iter().for_each(|step| tracing::info!("{step}"));
+        Ok(plan.steps.len())
     }
 
-    /// What there is to take over by these rules, on the host as it is now.
-    pub(super) fn plan(&self, rules: &Rules) -> Takeover {
-        let mut plan = Takeover::plan(rules, &interfaces(), &self.args.interface, &self.args.vip)
-            .with_gateways(rules, &self.args.interface);
+    /// Becomes what a rules file says, or only tells what that takes.
+    pub(super) fn replace(&mut self, rules: &Rules, dry_run: bool) -> Result<Plan, RunError> {
+        let mark_rules = rules.mark_rules(|name| port_named(self.args, name))?;
+        let now = self.now();
+        let services = self.director.services(now);
+        let in_force = self.director.mark_rules().to_vec();
+        let running = Running {
+            services: &services,
+            timeouts: self.director.timeouts(),
+            tunables: *self.director.tunables(),
+            mark_rules: &in_force,
+        };
+        let commands = diff(&running, rules, &mark_rules);
+        let mut plan = plan(&running, &commands);
+        plan.warnings = rules.warnings().iter().map(ToString::to_string).collect();
+        if !dry_run {
+            for command in &commands {
+                tracing::debug!("{command:?}");
+            }
+            self.transact(commands, Configuration::of_rules(rules, &mark_rules))?;
+            self.give_warnings(rules);
+            plan.applied = true;
+        }
+        Ok(plan)
+    }
+
+    /// What there is to take over by this configuration, on the host as it is now.
+    pub(super) fn plan(&self, configuration: &Configuration) -> Takeover {
+        let (interfaces, names) = (interfaces(), &self.args.interface);
+        let mut plan = Takeover::plan(configuration, &interfaces, names, &self.args.vip)
+            .with_gateways(configuration, names);
         plan.carry_over(&self.takeover);
         plan
     }
@@ -47,7 +76,7 @@ impl Runtime<'_> {
     /// The host's addresses and routes may have changed. The rules are those in force, not those of the
     /// file, which somebody may be editing.
     pub(super) fn follow_host(&mut self) {
-        let plan = self.plan(&self.rules);
+        let plan = self.plan(&self.configuration);
         if plan == self.takeover {
             return;
         }
@@ -67,36 +96,12 @@ impl Runtime<'_> {
     /// An interface came back or up: its MAC address may be another, its guard is gone with an interface
     /// that was deleted, and the link is to hear again where the virtual addresses are.
     pub(super) fn renew(&mut self) {
-        let plan = self.plan(&self.rules);
+        let plan = self.plan(&self.configuration);
         if let Err(error) = self.take_over(plan) {
             tracing::error!("{error}");
         }
         let now = self.now();
         self.watch.came_up(now);
-    }
-
-    /// Brings the director to what the rules say; returns how many commands that took.
-    pub(super) fn apply_rules(
-        &mut self,
-        rules: Rules,
-        mark_rules: Vec<MarkRule>,
-    ) -> Result<usize, RunError> {
-        let now = self.now();
-        let services = self.director.services(now);
-        let running = Running {
-            services: &services,
-            timeouts: self.director.timeouts(),
-            tunables: *self.director.tunables(),
-            mark_rules: &self.mark_rules,
-        };
-        let commands = diff(&running, &rules, &mark_rules);
-        let count = commands.len();
-        for command in commands {
-            tracing::debug!("{command:?}");
-            self.director.apply(now, command)?;
-        }
-        (self.rules, self.mark_rules) = (rules, mark_rules);
-        Ok(count)
     }
 
     /// A few lines about everything the director took over.
@@ -120,15 +125,18 @@ impl Runtime<'_> {
             limits.templates_max,
             limits.destinations_max
         );
-        let rules = &self.rules;
-        let servers: usize = rules.services().iter().map(|s| s.destinations.len()).sum();
+        let Configuration { services, servers, marks } = &self.configuration;
+        let file = self.args.rules.as_ref().map_or("no rules file".into(), |f| f.to_string_lossy());
         tracing::info!(
-            "{}: services: {}, real servers: {servers}, mark rules: {}",
-            self.args.rules.display(),
-            rules.services().len(),
-            self.mark_rules.len()
+            "{file}: services: {}, real servers: {}, mark rules: {}",
+            services.len(),
+            servers.len(),
+            marks.len()
         );
-        self.give_warnings();
+        match self.control.path() {
+            Some(path) => tracing::info!("lvsadm may be used: control socket {}", path.display()),
+            None => tracing::info!("no control socket; start with --control to use lvsadm"),
+        }
         tracing::info!(
             "forwarding on {}; SIGHUP applies the rules file anew, SIGUSR1 prints listings, SIGTERM stops",
             self.args.interface.join(" and ")
@@ -136,7 +144,7 @@ impl Runtime<'_> {
     }
 
     /// Which virtual addresses are new, and which are served no longer.
-    fn say_what_changed_hands(&self, before: &[Virtual]) {
+    pub(super) fn say_what_changed_hands(&self, before: &[Virtual]) {
         let has = |list: &[Virtual], addr| list.iter().any(|virt| virt.addr == addr);
         let now = &self.takeover.virtuals;
         now.iter().filter(|virt| !has(before, virt.addr)).for_each(say_who_answers);
@@ -155,20 +163,19 @@ impl Runtime<'_> {
         tracing::info!("{name}: MAC {}, MTU {}, {addresses}", port.mac, port.mtu);
     }
 
-    fn give_warnings(&self) {
-        let rules = &self.rules;
+    fn give_warnings(&self, rules: &Rules) {
         for warning in rules.warnings() {
             tracing::warn!("{warning}");
         }
         if self.guard.is_some() {
-            for server in local_servers(rules, &interfaces()) {
+            for server in local_servers(&self.configuration, &interfaces()) {
                 tracing::warn!(
                     "real server {server} is this host itself, which the guard hides the service from: \
                      its clients will get no answer; run it elsewhere, or start with --no-guard"
                 );
             }
         }
-        for mark in marks_without_address(rules, &self.args.vip) {
+        for mark in marks_without_address(&self.configuration, &self.args.vip) {
             tracing::warn!(
                 "mark {mark} has no single address (-d): name the virtual addresses with --vip, or \
                  the director only takes packets to addresses that are its own"

@@ -13,12 +13,14 @@ pub(super) struct Signals {
     stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
     list: Arc<AtomicBool>,
+    /// Wakes the backend.
+    wake: Option<Arc<OwnedFd>>,
 }
 
 impl Signals {
     /// Installs the handlers; the descriptor becomes readable with each signal.
     pub(super) fn install() -> io::Result<(Signals, OwnedFd)> {
-        let signals = Signals::default();
+        let mut signals = Signals::default();
         let flags = [
             (SIGTERM, &signals.stop),
             (SIGINT, &signals.stop),
@@ -33,7 +35,17 @@ impl Signals {
             signal_hook::flag::register(signal, Arc::clone(flag))?;
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
         }
+        signals.wake = Some(Arc::new(writer));
         Ok((signals, reader))
+    }
+
+    /// Wakes the backend from another thread, as a signal does.
+    pub(super) fn waker(&self) -> impl Fn() + Send + Sync + use<> {
+        let wake = self.wake.clone();
+        move || {
+            // A pipe that is full wakes as well.
+            let _full = wake.as_ref().map(|wake| rustix::io::write(wake, &[0]));
+        }
     }
 
     pub(super) fn stop(&self) -> bool {

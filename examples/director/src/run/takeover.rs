@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use lvs_admin::rules::Rules;
 use lvs_core::addr::{Family, Prefix};
 use lvs_core::command::{Command, PortSpec, RouteSpec, ServiceKey};
 use lvs_core::ids::PortId;
 use lvs_guard::{GuardRule, GuardSpec};
 use lvs_io_afpacket::Interface;
+
+use super::configuration::Configuration;
 
 /// A virtual address and who has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,13 +33,14 @@ impl Takeover {
     /// `interfaces` are all of the host's; `names` those that the director uses, in the order of its
     /// ports; `extra` the addresses of `--vip`.
     pub(super) fn plan(
-        rules: &Rules,
+        configuration: &Configuration,
         interfaces: &[Interface],
         names: &[String],
         extra: &[IpAddr],
     ) -> Takeover {
-        let mut addrs = rules.virtual_addresses();
-        addrs.extend(extra.iter().filter(|addr| !rules.virtual_addresses().contains(addr)));
+        let mut addrs = configuration.virtual_addresses();
+        let further: Vec<_> = extra.iter().filter(|addr| !addrs.contains(addr)).copied().collect();
+        addrs.extend(further);
         let virtuals: Vec<Virtual> = addrs
             .iter()
             .map(|&addr| {
@@ -46,8 +48,10 @@ impl Takeover {
                 Virtual { addr, answer: on_host.is_none(), on_host }
             })
             .collect();
-        let mut takeover =
-            Takeover { guard: guard(rules, names, extra, &virtuals), ..Takeover::default() };
+        let mut takeover = Takeover {
+            guard: guard(configuration, names, extra, &virtuals),
+            ..Takeover::default()
+        };
         for (id, name) in names.iter().enumerate() {
             let Some(interface) = interfaces.iter().find(|i| i.name == *name) else { continue };
             takeover.add_port(PortId(id as u16), interface, &addrs);
@@ -57,10 +61,12 @@ impl Takeover {
     }
 
     /// Adds the host's routes through gateways.
-    pub(super) fn with_gateways(mut self, rules: &Rules, names: &[String]) -> Takeover {
-        let servers = rules.services().iter().flat_map(|service| &service.destinations);
-        let servers: Vec<IpAddr> = servers.map(|spec| spec.addr.addr).collect();
-        self.routes.extend(super::routes::through_gateways(names, &servers));
+    pub(super) fn with_gateways(
+        mut self,
+        configuration: &Configuration,
+        names: &[String],
+    ) -> Takeover {
+        self.routes.extend(super::routes::through_gateways(names, &configuration.servers));
         self
     }
 
@@ -121,36 +127,38 @@ pub(super) fn owner(interfaces: &[Interface], addr: IpAddr) -> Option<String> {
     interfaces.iter().find(has).map(|i| i.name.clone())
 }
 
-fn guard(rules: &Rules, names: &[String], extra: &[IpAddr], virtuals: &[Virtual]) -> GuardSpec {
+fn guard(
+    configuration: &Configuration,
+    names: &[String],
+    extra: &[IpAddr],
+    virtuals: &[Virtual],
+) -> GuardSpec {
     let on_host = |addr: IpAddr| virtuals.iter().any(|v| v.addr == addr && v.on_host.is_some());
     let mut guard = GuardSpec::new(names.iter().cloned());
-    for service in rules.services() {
-        if let ServiceKey::Address { protocol, virt } = service.spec.key {
+    for key in &configuration.services {
+        if let ServiceKey::Address { protocol, virt } = *key {
             guard.rules.insert(GuardRule::for_service(protocol, virt, on_host(virt.addr)));
         }
     }
-    let marked = rules
-        .mark_lines()
-        .flat_map(|(_, line)| &line.rules)
-        .filter_map(|rule| rule.destination.filter(|prefix| prefix.is_host()))
-        .map(|prefix| prefix.addr());
-    for addr in marked.chain(extra.iter().copied()) {
+    for addr in configuration.marked_addresses().chain(extra.iter().copied()) {
         guard.rules.insert(GuardRule::for_address(addr, on_host(addr)));
     }
     guard
 }
 
 /// The real servers that are this host itself.
-pub(super) fn local_servers(rules: &Rules, interfaces: &[Interface]) -> Vec<IpAddr> {
-    let servers = rules.services().iter().flat_map(|service| &service.destinations);
-    let addrs = servers.map(|destination| destination.addr.addr);
+pub(super) fn local_servers(
+    configuration: &Configuration,
+    interfaces: &[Interface],
+) -> Vec<IpAddr> {
+    let addrs = configuration.servers.iter().copied();
     addrs.filter(|&addr| addr.is_loopback() || owner(interfaces, addr).is_some()).collect()
 }
 
 /// The marks that no single address leads to and that `--vip` gives none for.
-pub(super) fn marks_without_address(rules: &Rules, extra: &[IpAddr]) -> Vec<u32> {
+pub(super) fn marks_without_address(configuration: &Configuration, extra: &[IpAddr]) -> Vec<u32> {
     let named = |family| extra.iter().any(|addr| Family::of(*addr) == family);
-    rules
+    configuration
         .prefix_marks()
         .into_iter()
         .filter(|(_, family)| !named(*family))
@@ -161,7 +169,7 @@ pub(super) fn marks_without_address(rules: &Rules, extra: &[IpAddr]) -> Vec<u32>
 #[cfg(test)]
 mod tests {
     use lvs_admin::names::NumericOnly;
-    use lvs_admin::rules::Supported;
+    use lvs_admin::rules::{Rules, Supported};
     use lvs_core::addr::MacAddr;
     use lvs_core::flow::Protocol;
     use lvs_core::ids::L4Port;
@@ -186,7 +194,8 @@ mod tests {
     fn plan(rules: &str, interfaces: &[Interface], extra: &[&str]) -> Takeover {
         let rules = Rules::parse("test", rules, &NumericOnly, &Supported::THIS_VERSION).unwrap();
         let extra: Vec<IpAddr> = extra.iter().map(|addr| addr.parse().unwrap()).collect();
-        Takeover::plan(&rules, interfaces, &["eth0".to_owned()], &extra)
+        let configuration = Configuration::of_rules(&rules, &[]);
+        Takeover::plan(&configuration, interfaces, &["eth0".to_owned()], &extra)
     }
 
     #[test]

@@ -1,0 +1,230 @@
+//! The control socket: what operators ask of a running director.
+
+use std::path::Path;
+
+use lvs_admin::listing::Rates;
+use lvs_admin::rates::Estimators;
+use lvs_admin::rules::{MarkLine, Rules, Setting};
+use lvs_control::data::{About, Plan};
+use lvs_control::{Desk, Program, Refusal, ServerError, transaction};
+use lvs_core::command::{Command, ServiceKey};
+use lvs_core::director::Director;
+use lvs_core::flow::Endpoint;
+use lvs_core::ids::PortId;
+use lvs_core::listing::ServiceCursor;
+use lvs_core::time::Instant;
+
+use super::configuration::Configuration;
+use super::signals::Signals;
+use super::{RunError, Runtime, port_named};
+
+/// Services and servers whose rates are estimated between two bursts.
+const RATES_PER_STEP: usize = 128;
+
+/// The socket, if there is one, and what only its listings show.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    desk: Option<Desk>,
+    rates: Estimators,
+    /// Where a round of estimates goes on.
+    round: Option<ServiceCursor>,
+}
+
+impl Control {
+    /// Opens the socket.
+    pub(super) fn open(path: &Path, signals: &Signals) -> Result<Control, ServerError> {
+        let desk = Desk::open(path, signals.waker())?;
+        Ok(Control { desk: Some(desk), ..Control::default() })
+    }
+
+    /// When there is something to do without a request.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.desk.as_ref().map(|_| self.rates.due())
+    }
+
+    /// Where the socket is.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.desk.as_ref()?.path()
+    }
+
+    /// Goes on with estimating rates, a few services at a time. Returns whether to come back at once.
+    fn estimate(&mut self, now: Instant, director: &mut Director) -> bool {
+        if self.round.is_none() && now < self.rates.due() {
+            return false;
+        }
+        let cursor = self.round.get_or_insert_default();
+        let mut entries = Vec::new();
+        let more = director.services_from(now, cursor, RATES_PER_STEP, &mut entries);
+        entries.iter().for_each(|service| self.rates.observe_service(service));
+        if !more {
+            self.rates.end_round(&director.stats().total);
+            self.round = None;
+        }
+        more
+    }
+}
+
+impl Runtime<'_> {
+    /// Does one thing that was asked for. Returns whether to come back at once.
+    pub(super) fn serve_control(&mut self, now: Instant) -> bool {
+        let Some(mut desk) = self.control.desk.take() else { return false };
+        let more = desk.serve(now, self);
+        self.control.desk = Some(desk);
+        self.control.estimate(now, &mut self.director) || more
+    }
+
+    /// Carries out commands, all or none, and has the host follow; or leaves all as it was.
+    pub(super) fn transact(
+        &mut self,
+        commands: Vec<Command>,
+        configuration: Configuration,
+    ) -> Result<(), RunError> {
+        let plan = self.plan(&configuration);
+        let before = (plan != self.takeover).then(|| self.takeover.clone());
+        // The host first: what is new is hidden from it before the director handles it.
+        let done = match &before {
+            Some(_) => self.take_over(plan),
+            None => Ok(()),
+        };
+        let now = self.now();
+        let done = done.and_then(|()| {
+            transaction::apply_all(&mut self.director, now, commands)
+                .map_err(|stopped| RunError::Refused(stopped.error))
+        });
+        match done {
+            Ok(()) => {
+                self.configuration = configuration;
+                if let Some(before) = before {
+                    self.say_what_changed_hands(&before.virtuals);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(before) = before
+                    && let Err(error) = self.take_over(before)
+                {
+                    tracing::error!("going back to the rules of before: {error}");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Has the host follow what the director was told, if addresses are concerned.
+    fn follow_director(&mut self) -> Result<(), RunError> {
+        let now = self.now();
+        let configuration = Configuration::of_director(&mut self.director, now);
+        if configuration == self.configuration {
+            return Ok(());
+        }
+        self.transact(Vec::new(), configuration)
+    }
+
+    /// Carries out changes, each by itself, then has the host follow them all at once. Returns what takes
+    /// them back as well.
+    fn try_changes(&mut self, now: Instant, commands: Vec<Command>) -> Tried {
+        let mut tried = Tried::default();
+        for command in commands {
+            tried.concern_host |= concerns_host(&command);
+            let inverse = transaction::inverse(&mut self.director, now, &command);
+            let done = self.director.apply(now, command);
+            if done.is_ok() {
+                tried.undo.push(inverse);
+            }
+            tried.outcomes.push(done.map_err(Refusal::from));
+        }
+        tried
+    }
+
+    fn take_back(&mut self, now: Instant, undo: Vec<Vec<Command>>) {
+        for command in undo.into_iter().rev().flatten() {
+            if let Err(error) = self.director.apply(now, command) {
+                tracing::error!("taking back a change: {error}");
+            }
+        }
+    }
+}
+
+/// What came of changes.
+#[derive(Default)]
+struct Tried {
+    outcomes: Vec<Result<(), Refusal>>,
+    /// What takes each of those that were made back.
+    undo: Vec<Vec<Command>>,
+    concern_host: bool,
+}
+
+/// Whether addresses that the host must know of may change with a command.
+fn concerns_host(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::EditService(_)
+            | Command::EditDestination(..)
+            | Command::Zero(_)
+            | Command::SetTimeouts(_)
+            | Command::SetTunables(_)
+    )
+}
+
+impl Program for Runtime<'_> {
+    fn director(&mut self) -> &mut Director {
+        &mut self.director
+    }
+
+    fn about(&self) -> About {
+        let limits = self.director.limits();
+        About {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_ms: self.now().as_millis(),
+            interfaces: self.args.interface.clone(),
+            rules: self.args.rules.as_ref().map(|path| path.display().to_string()),
+            connections_max: limits.connections_max,
+            templates_max: limits.templates_max,
+        }
+    }
+
+    fn change(&mut self, now: Instant, commands: Vec<Command>) -> Vec<Result<(), Refusal>> {
+        let tried = self.try_changes(now, commands.clone());
+        if !tried.concern_host {
+            return tried.outcomes;
+        }
+        let Err(error) = self.follow_director() else { return tried.outcomes };
+        // The host does not follow all of them: which one is to blame is found one by one.
+        self.take_back(now, tried.undo);
+        if commands.len() == 1 {
+            return vec![Err(Refusal::new(error.to_string()))];
+        }
+        commands.into_iter().flat_map(|command| self.change(now, vec![command])).collect()
+    }
+
+    fn amend(
+        &mut self,
+        now: Instant,
+        marks: &[MarkLine],
+        settings: &[Setting],
+    ) -> Result<(), Refusal> {
+        let port = |name: &str| port_named(self.args, name);
+        let commands = transaction::amendment(&self.director, marks, settings, port)?;
+        let mut configuration = Configuration::of_director(&mut self.director, now);
+        for command in &commands {
+            if let Command::SetMarkRules(rules) = command {
+                configuration.marks.clone_from(rules);
+            }
+        }
+        self.transact(commands, configuration).map_err(|error| Refusal::new(error.to_string()))
+    }
+
+    fn apply(&mut self, _now: Instant, rules: Rules, dry_run: bool) -> Result<Plan, Refusal> {
+        let plan = self.replace(&rules, dry_run);
+        plan.map_err(|error| Refusal::new(format!("{error}; nothing was applied")))
+    }
+
+    fn rates(&self, key: &ServiceKey, server: Option<Endpoint>) -> Rates {
+        self.control.rates.of(key, server)
+    }
+
+    fn interface(&self, port: PortId) -> Option<String> {
+        self.args.interface.get(port.index()).cloned()
+    }
+}

@@ -1,0 +1,260 @@
+//! `lvsadm`: ipvsadm's command line, typed at a running director.
+//!
+//! Every command and option of ipvsadm means here what it means there, with the same listings, messages and
+//! exit statuses. Beside them stand a few commands of our own, each a word without a dash, in
+//! [`COMMANDS`]: ipvsadm takes none, so no old command line changes its meaning.
+
+mod apply;
+mod complete;
+mod json;
+mod list;
+mod manual;
+mod options;
+mod restore;
+mod save;
+
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+
+use lvs_admin::ipvsadm::{self, Action, Refusal as Wrong, STATUS_CHECK, STATUS_REFUSED};
+use lvs_admin::names::Names;
+use lvs_core::command::Command;
+
+pub use options::{OWN_OPTIONS, OwnOption};
+
+use crate::data::Change;
+use crate::protocol::{Reply, Request};
+use crate::{Client, ClientError, ConnectError};
+use options::Own;
+
+/// Where a command line comes from and where its output goes.
+pub struct Console<'a> {
+    /// What the program is called.
+    pub program: &'a str,
+    /// The director's socket, if no option names another.
+    pub socket: PathBuf,
+    /// Names of hosts and ports.
+    pub names: &'a dyn Names,
+    /// Whether to say below a refusal what would be right. ipvsadm does not.
+    pub hints: bool,
+    /// Standard input.
+    pub input: &'a mut dyn BufRead,
+    /// Standard output.
+    pub output: &'a mut dyn Write,
+    /// Standard error.
+    pub errors: &'a mut dyn Write,
+}
+
+impl std::fmt::Debug for Console<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Console").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+/// A command of our own: a word without a dash.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnCommand {
+    /// The word.
+    pub name: &'static str,
+    /// What may follow it.
+    pub usage: &'static str,
+    /// What it does, for help texts.
+    pub help: &'static str,
+    /// Does it with the words that follow.
+    pub run: fn(&mut Typed<'_, '_>, &[&str]) -> Result<(), Failure>,
+}
+
+/// Every command of our own.
+#[rustfmt::skip]
+pub const COMMANDS: &[OwnCommand] = &[
+    OwnCommand { name: "apply", usage: "FILE [--dry-run]", help: "become what a rules file says, all of it or nothing; print what that changes", run: apply::apply },
+    OwnCommand { name: "iptables", usage: "-t mangle -A PREROUTING … -j MARK --set-mark N", help: "add a rule that sets the mark of IPv4 packets", run: apply::iptables },
+    OwnCommand { name: "ip6tables", usage: "-t mangle -A PREROUTING … -j MARK --set-mark N", help: "the same for IPv6", run: apply::ip6tables },
+    OwnCommand { name: "sysctl", usage: "[net.ipv4.vs.NAME=VALUE …]", help: "set switches, or list them", run: apply::sysctl },
+    OwnCommand { name: "about", usage: "", help: "say which director answers", run: list::about },
+    OwnCommand { name: "completions", usage: "bash|zsh|fish", help: "print what makes a shell complete command lines", run: complete::completions },
+    OwnCommand { name: "man", usage: "", help: "print the manual page, for man -l", run: manual::manual },
+];
+
+/// Why a command line failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status.
+    pub status: u8,
+    /// What is wrong; empty if there is nothing more to say.
+    pub message: String,
+    /// What would be right; may be empty.
+    pub hint: String,
+}
+
+impl Failure {
+    /// A failure of our own checks, with exit status 2.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure { status: STATUS_CHECK, message: message.into(), hint: hint.into() }
+    }
+
+    /// A failure with exit status 255.
+    pub fn refused(message: impl Into<String>) -> Failure {
+        Failure { status: STATUS_REFUSED, message: message.into(), hint: String::new() }
+    }
+}
+
+impl From<Wrong> for Failure {
+    fn from(wrong: Wrong) -> Failure {
+        let hint = wrong.hint().to_owned();
+        Failure { status: wrong.status(), message: wrong.to_string(), hint }
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Failure {
+        Failure::refused(error.to_string())
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        Failure { status: error.status(), message: error.to_string(), hint: String::new() }
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Nobody reads any more, as when a listing goes to `head`: nothing to say about that.
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::refused(""),
+            _ => Failure::refused(format!("cannot write: {error}")),
+        }
+    }
+}
+
+/// A command line being carried out.
+#[derive(Debug)]
+pub struct Typed<'c, 'a> {
+    /// Where it was typed.
+    pub console: &'c mut Console<'a>,
+    own: Own,
+    client: Option<Client>,
+}
+
+impl Console<'_> {
+    /// Carries out a command line, the program's name left out. Returns the exit status.
+    pub fn run<W: AsRef<str>>(&mut self, words: &[W]) -> u8 {
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        let done = match Own::take(&words) {
+            Ok((own, words)) => {
+                let mut typed = Typed { console: self, own, client: None };
+                typed.carry_out(&words)
+            }
+            Err(failure) => Err(failure),
+        };
+        let flushed = self.output.flush().map_err(Failure::from);
+        match done.and(flushed) {
+            Ok(()) => 0,
+            Err(failure) => {
+                self.tell(&failure);
+                failure.status
+            }
+        }
+    }
+
+    fn tell(&mut self, failure: &Failure) {
+        if failure.message.is_empty() {
+            return;
+        }
+        // Where nobody can be told, the exit status remains.
+        let mut told = writeln!(self.errors, "{}", failure.message);
+        if self.hints && !failure.hint.is_empty() {
+            told = told.and_then(|()| writeln!(self.errors, "    {}", failure.hint));
+        }
+        drop(told);
+    }
+}
+
+impl Typed<'_, '_> {
+    fn carry_out(&mut self, words: &[&str]) -> Result<(), Failure> {
+        if let Some((name, rest)) = words.split_first()
+            && let Some(command) = COMMANDS.iter().find(|command| command.name == *name)
+        {
+            return (command.run)(self, rest);
+        }
+        self.ipvsadm(words)
+    }
+
+    /// A command line of ipvsadm's.
+    pub(super) fn ipvsadm(&mut self, words: &[&str]) -> Result<(), Failure> {
+        match ipvsadm::parse(words, self.console.names)? {
+            Action::Change(command) => self.change(command),
+            Action::List(request) => self.list(&request),
+            Action::Save { numeric } => self.save(numeric),
+            Action::Restore => self.restore(),
+            Action::Help => {
+                let text = self.usage();
+                Ok(self.console.output.write_all(text.as_bytes())?)
+            }
+            Action::Version => Ok(writeln!(self.console.output, "{}", ipvsadm::VERSION_LINE)?),
+            Action::StartDaemon(_) | Action::StopDaemon { .. } => Err(Failure::refused(
+                "connection synchronisation is not available yet in this version",
+            )),
+            _ => Err(Failure::refused("this command is not available in this version")),
+        }
+    }
+
+    /// The connection to the director, made when it is first needed.
+    pub fn client(&mut self) -> Result<&mut Client, Failure> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => Client::connect(self.own.socket.as_deref().unwrap_or(&self.console.socket))?,
+        };
+        Ok(self.client.insert(client))
+    }
+
+    /// Asks, and expects one part as an answer.
+    pub fn ask(&mut self, request: Request) -> Result<Option<Reply>, Failure> {
+        let mut first = None;
+        self.client()?.for_each(request, |reply| {
+            first.get_or_insert(reply);
+            Ok(())
+        })?;
+        Ok(first)
+    }
+
+    /// Whether `--json` was given.
+    pub fn wants_json(&self) -> bool {
+        self.own.json
+    }
+
+    fn change(&mut self, command: Command) -> Result<(), Failure> {
+        let change = Change::try_from(&command).map_err(|e| Failure::refused(e.to_string()))?;
+        match self.ask(Request::Change { changes: vec![change] })? {
+            Some(Reply::Outcomes(outcomes)) => match outcomes.into_iter().next().flatten() {
+                Some(refusal) => Err(ClientError::Refused(refusal).into()),
+                None => Ok(()),
+            },
+            other => Err(unexpected(other.as_ref())),
+        }
+    }
+
+    fn usage(&self) -> String {
+        let mut text = ipvsadm::usage(self.console.program);
+        text.push_str("\nOf its own:\n");
+        for command in COMMANDS {
+            let line = format!("{} {} {}", self.console.program, command.name, command.usage);
+            text += &format!("  {}\n        {}\n", line.trim_end(), command.help);
+        }
+        for option in OWN_OPTIONS {
+            let names = format!("{} {}", option.long, option.value.unwrap_or_default());
+            text += &format!("  {names:<34} {}\n", option.help);
+        }
+        text
+    }
+}
+
+/// An answer that the request does not have.
+fn unexpected(reply: Option<&Reply>) -> Failure {
+    let what = match reply {
+        None => "it is empty".to_owned(),
+        Some(reply) => format!("{reply:?}").chars().take(80).collect(),
+    };
+    ClientError::Nonsense(what).into()
+}

@@ -1,0 +1,60 @@
+//! `-S`: the commands that make what there is.
+
+use lvs_admin::diff::TIMEOUTS_DEFAULT;
+use lvs_admin::listing;
+use lvs_admin::rules::TUNABLES;
+use lvs_core::command::Tunables;
+use lvs_core::listing::TimeoutsEntry;
+
+use super::list::{entries, written};
+use super::{Failure, Typed, json};
+use crate::data::{Service, Settings};
+
+/// What our lines begin with. `ipvsadm-restore` leaves out every line that begins with `#`.
+pub(super) const OURS: &str = "#lvs ";
+
+/// The same as JSON.
+#[derive(serde::Serialize)]
+struct Saved {
+    services: Vec<Service>,
+    settings: Settings,
+}
+
+impl Typed<'_, '_> {
+    /// ipvsadm's lines, then what ipvsadm loses in lines of our own: thresholds, timeouts, switches and
+    /// marks, as far as they are not what a new director has.
+    pub(super) fn save(&mut self, numeric: bool) -> Result<(), Failure> {
+        let services = self.services(None)?;
+        let settings = self.settings()?;
+        if self.wants_json() {
+            return json::print(self, &Saved { services, settings });
+        }
+        let entries = entries(&services)?;
+        let mut text = String::new();
+        written(listing::save(&mut text, &entries, self.console.names, numeric));
+        let mut lost = String::new();
+        written(listing::lost_by_save(&mut lost, &entries));
+        for line in lost.lines().chain(lost_settings(&settings).iter().map(String::as_str)) {
+            text += &format!("{OURS}{line}\n");
+        }
+        Ok(self.console.output.write_all(text.as_bytes())?)
+    }
+}
+
+/// Timeouts, switches and marks that a new director does not have.
+fn lost_settings(settings: &Settings) -> Vec<String> {
+    let mut lines = Vec::new();
+    let timeouts = settings.timeouts;
+    if TimeoutsEntry::from(timeouts) != TIMEOUTS_DEFAULT {
+        lines.push(format!("--set {} {} {}", timeouts.tcp_s, timeouts.tcp_fin_s, timeouts.udp_s));
+    }
+    for info in TUNABLES {
+        let default = (info.get)(&Tunables::default());
+        let value = settings.sysctls.get(info.name).copied().unwrap_or(default);
+        if value != default {
+            lines.push(format!("sysctl -w net.ipv4.vs.{}={value}", info.name));
+        }
+    }
+    lines.extend(settings.marks.iter().cloned());
+    lines
+}
