@@ -127,6 +127,9 @@ reasons! {
         StoreFull = "store-full",
         /// A packet of a masqueraded real server that belongs to no connection (`nat_icmp_send`, rule F10).
         NoConnection = "no-connection",
+        /// Masqueraded to a loopback address, which nothing that comes from a wire may be sent to
+        /// (RFC 1122 §3.2.1.3 g); rule F12 is for the other methods.
+        LoopbackDestination = "loopback-destination",
         /// Too little headroom for an outer header.
         NoHeadroom = "no-headroom",
         /// Too large for the frame slot offered.

@@ -83,6 +83,8 @@ fn director(schedulers: &[&str]) -> (Director, Vec<u16>) {
                     let mut spec = DestinationSpec::new(Endpoint::new(addr, port));
                     if host == 1 {
                         spec.method = ForwardingMethod::Tunnel(Tunnel::IpIp);
+                    } else if port % 2 == 1 {
+                        spec.method = ForwardingMethod::Masquerade;
                     }
                     apply(Command::AddDestination(key, spec));
                 }
@@ -114,6 +116,16 @@ fn frames(ports: &[u16]) -> Vec<Vec<u8>> {
                 tcp.write(&mut frame, &vec![7; payload]).unwrap();
                 frames.push(frame[..frame.len() / 2].to_vec());
                 frames.push(frame);
+            }
+            if i < ports.len() / 2 {
+                let mut answer = Vec::new();
+                PacketBuilder::ethernet2([2, 0, 0, 0, 1, 0], DIRECTOR.0)
+                    .ipv4([10, 1, 0, 2], [192, 0, 2, 7], 64)
+                    .tcp(port, client, 1, 1000)
+                    .ack(1)
+                    .write(&mut answer, &vec![7; payload])
+                    .unwrap();
+                frames.push(answer);
             }
         }
     }

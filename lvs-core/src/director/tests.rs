@@ -21,6 +21,7 @@ use crate::wire::arp::{ArpOp, ArpPacket};
 use crate::wire::ethernet::VlanTags;
 
 mod defense;
+mod nat;
 mod tunnels;
 
 const DIRECTOR: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);

@@ -63,15 +63,19 @@ impl<'n> Host<'n> {
         Host { network, sysctls: Sysctls::default(), stand_in, ident: 0x8000 }
     }
 
-    /// Whether a frame passes the host's check of source addresses, which stands before everything else:
-    /// nobody else may use the host's own addresses, unless `accept_local` says so.
+    /// Whether a frame passes the host's checks that stand before everything else: nobody else may use
+    /// the host's own addresses, unless `accept_local` says so; and where the host does not forward, what
+    /// is for others ends here, the answers of masqueraded servers included.
     pub(crate) fn accepts(&self, side: Side, frame: &[u8]) -> bool {
-        match ends(frame) {
-            Some((source @ IpAddr::V4(_), _)) => {
-                !self.network.is_local(source) || self.sysctls.accepts_local(side)
-            }
-            _ => true,
-        }
+        let Some((source, destination)) = ends(frame) else { return true };
+        let network = self.network;
+        let spoofs = source.is_ipv4() && network.is_local(source);
+        let for_us = network.is_local(destination)
+            || network.is_broadcast(destination)
+            || destination.is_multicast()
+            || network.transparent().is_some();
+        (!spoofs || self.sysctls.accepts_local(side))
+            && (for_us || self.sysctls.forwards(destination.is_ipv6()))
     }
 
     /// Takes a frame that the director left to the host.

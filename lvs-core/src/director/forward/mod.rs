@@ -156,7 +156,7 @@ impl Director {
     }
 
     /// Answers a packet of a connection with an ICMP error, which counts as an outgoing packet of the
-    /// connection (rules F3, I4).
+    /// connection (rules F3, I4); not where the server knows another virtual end than the error quotes.
     #[cold]
     fn refuse_to_forward(
         &mut self,
@@ -167,7 +167,8 @@ impl Director {
         reason: DropReason,
     ) -> Verdict {
         let verdict = self.answer_error(frame, headers, kind, reason);
-        if way.connected && matches!(verdict, Verdict::Reply(_)) {
+        let counts = way.connected && way.method != Method::Masquerade;
+        if counts && matches!(verdict, Verdict::Reply(_)) {
             let bytes = frame.len() - usize::from(headers.l3);
             self.count_out(way.destination, bytes as u32);
         }

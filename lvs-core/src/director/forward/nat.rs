@@ -30,6 +30,9 @@ impl Director {
     ) -> Verdict {
         let headers = seen.headers;
         if self.dests.at(way.destination).hop == Hop::Local {
+            if self.dests.at(way.destination).addr().addr.is_loopback() {
+                return Verdict::Drop(DropReason::LoopbackDestination);
+            }
             self.masquerade(frame, seen, way, x);
         }
         let leaving = match self.leave(frame, seen, way, x) {
