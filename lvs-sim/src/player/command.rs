@@ -5,10 +5,13 @@ use std::fmt::Write as _;
 use lvs_admin::ipvsadm::{self, Action, Columns, ListRequest, ListWhat};
 use lvs_admin::listing::{self, Header, Listing};
 use lvs_admin::names::NumericOnly;
+use lvs_admin::rates::Estimators;
 use lvs_core::addr::Family;
 use lvs_core::command::{ApplyError, Command, MarkRule};
+use lvs_core::director::Director;
 use lvs_core::flow::Protocol;
 use lvs_core::listing::{ConnectionEntry, Cursor};
+use lvs_core::time::Instant;
 
 use super::Player;
 use crate::net::CLIENTS;
@@ -19,11 +22,31 @@ const CHUNK: usize = 4096;
 
 /// What a command line of ipvsadm did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Ran {
+pub struct Ran {
     /// The exit status.
-    pub(super) status: u8,
-    pub(super) output: String,
-    pub(super) errors: String,
+    pub status: u8,
+    /// What it wrote to standard output.
+    pub output: String,
+    /// What it wrote to standard error.
+    pub errors: String,
+}
+
+/// What an [`Operator`] finds when a command line is typed.
+#[derive(Debug)]
+pub struct Site<'p> {
+    /// The director.
+    pub director: &'p mut Director,
+    /// The moment.
+    pub now: Instant,
+    /// What goes through in a second.
+    pub rates: &'p Estimators,
+}
+
+/// Who carries out the command lines of a scenario, and of its dumps, in the player's place: a program under
+/// test, such as one at the other end of a socket.
+pub trait Operator {
+    /// Does what ipvsadm would do with these words, the program's name left out.
+    fn run(&mut self, site: Site<'_>, words: &[&str]) -> Ran;
 }
 
 impl Ran {
@@ -49,6 +72,11 @@ impl Player<'_> {
 
     /// Does what ipvsadm would do with these words, the program's name left out.
     pub(super) fn run_ipvsadm<W: AsRef<str>>(&mut self, words: &[W]) -> Ran {
+        if let Some(operator) = &mut self.operator {
+            let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+            let (director, now, rates) = (&mut self.director, self.now, &self.rates);
+            return operator.run(Site { director, now, rates }, &words);
+        }
         let action = match ipvsadm::parse(words, &NumericOnly) {
             Ok(action) => action,
             Err(refusal) => return Ran::failed(refusal.status(), refusal),

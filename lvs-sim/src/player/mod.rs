@@ -20,6 +20,8 @@ use lvs_core::limits::{LimitError, Limits};
 use lvs_core::listing::ConnectionEntry;
 use lvs_core::time::{Duration, Instant};
 
+pub use command::{Operator, Ran, Site};
+
 use crate::explain::Explanation;
 use crate::host::Host;
 use crate::net::Network;
@@ -106,6 +108,21 @@ pub fn play(scenario: &Scenario, options: &PlayOptions) -> Result<Record, PlayEr
     Ok(player.record)
 }
 
+/// The same, with somebody else to carry out command lines. `sysctl` and `mark` events remain the player's.
+///
+/// # Errors
+/// As for [`play`].
+pub fn play_with(
+    scenario: &Scenario,
+    options: &PlayOptions,
+    operator: &mut dyn Operator,
+) -> Result<Record, PlayError> {
+    let mut player = Player::new(scenario, options)?;
+    player.operator = Some(operator);
+    player.run()?;
+    Ok(player.record)
+}
+
 /// A connection or template: client, virtual address, whether it is a template, and its protocol.
 pub(crate) type EntryName = (Endpoint, Endpoint, bool, Protocol);
 
@@ -173,6 +190,7 @@ struct Sent {
 }
 
 struct Player<'s> {
+    operator: Option<&'s mut dyn Operator>,
     scenario: &'s Scenario,
     network: &'s Network,
     director: Director,
@@ -208,6 +226,7 @@ impl<'s> Player<'s> {
         let burst_max = if network.has_local_server() { 1 } else { options.burst.max(1) };
         let config = MemConfig { burst_max, ..MemConfig::default() };
         Ok(Player {
+            operator: None,
             scenario,
             network,
             director,
