@@ -76,7 +76,8 @@ reasons! {
         Ipv6ExtensionTruncated = "ipv6-extension-truncated",
         /// More IPv6 extension headers than any honest packet has.
         Ipv6ExtensionChain = "ipv6-extension-chain",
-        /// A fragment whose offset and length pass 65,535 bytes, or whose length is no multiple of 8.
+        /// A fragment whose offset and length pass 65,535 bytes, whose length is no multiple of 8, or
+        /// without any bytes.
         FragmentMalformed = "fragment-malformed",
         /// Shorter than a TCP header.
         TcpTruncated = "tcp-truncated",
@@ -93,8 +94,19 @@ reasons! {
         /// An ICMPv6 neighbour message that is cut off or breaks RFC 4861 §7.1.
         NdpMalformed = "ndp-malformed",
 
-        /// A fragment of a packet to a virtual address.
-        Fragment = "fragment",
+        /// A fragment of which every byte is there already; the others go on to wait (rule F9).
+        FragmentDuplicate = "fragment-duplicate",
+        /// A fragment that overlaps another: all of its packet are dropped (RFC 5722, rule F9).
+        FragmentOverlap = "fragment-overlap",
+        /// A fragment that ends where others say it cannot, or makes a packet of more than 65,535 bytes.
+        /// In IPv4 all of its packet are dropped.
+        FragmentInconsistent = "fragment-inconsistent",
+        /// Fragments whose congestion marks cannot be of one packet (RFC 3168 §5.3).
+        FragmentCongestionMark = "fragment-congestion-mark",
+        /// Fragments of a packet that did not become whole in 30 s, IPv6 60 s.
+        FragmentTimeout = "fragment-timeout",
+        /// No room for another fragment.
+        FragmentStoreFull = "fragment-store-full",
         /// The connection's real server was deleted (`expire_nodest_conn=0`, rule L1).
         DestinationGone = "destination-gone",
         /// No real server to be had: all quiesced, overloaded, or none defined (rule S12).
@@ -173,6 +185,9 @@ reasons! {
         OtherProtocol = "other-protocol",
         /// Scheduled to a local real server (rule F12).
         LocalDestination = "local-destination",
+        /// The first fragment of a packet of no virtual service that did not become whole in time: the host,
+        /// which saw what there was of it, tells the sender.
+        FragmentTimeout = "fragment-timeout",
     }
 }
 

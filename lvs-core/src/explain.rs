@@ -39,6 +39,20 @@ pub enum Rescheduled {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// It is a fragment and waits for the others of its packet (rule F9).
+    FragmentHeld {
+        /// Where it belongs, in bytes.
+        offset: u32,
+        /// Bytes of the packet that are there now, headers not counted.
+        held: u32,
+    },
+    /// It was the last one missing: from here on the whole packet is spoken of.
+    Reassembled {
+        /// How many fragments it came in.
+        fragments: u32,
+        /// Length of the IP packet in bytes.
+        len: u32,
+    },
     /// What the packet is.
     Flow(FlowKey),
     /// It belongs to a connection of this destination.

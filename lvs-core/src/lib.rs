@@ -65,6 +65,7 @@ pub mod pace;
 pub mod parse;
 pub mod persist;
 mod prefetch;
+mod reassembly;
 mod route;
 pub mod sched;
 mod service;

@@ -33,6 +33,12 @@ pub struct Limits {
     pub waiting_per_neighbor: u8,
     /// Bytes for packets that wait for a neighbour or leave in pieces.
     pub store_bytes: u32,
+    /// Bytes for fragments that wait for the others of their packet, in chunks of 2,048, of which each takes
+    /// at least one (`ipfrag_high_thresh`, 4 MB). What comes beyond them is dropped, as by the kernel: so
+    /// whoever floods the director with fragments cannot push out those of others.
+    pub fragment_bytes: u32,
+    /// Packets of which fragments may be waiting at one time; what comes beyond them is dropped.
+    pub fragment_sets_max: u32,
     /// Clients whose ICMP errors are paced one by one; further ones share a place by hash.
     pub paced_clients: u32,
     /// Frames of our own (ARP, announcements) that may wait to be sent.
@@ -55,6 +61,8 @@ impl Default for Limits {
             neighbors_max: 4096,
             waiting_per_neighbor: 3,
             store_bytes: 4 << 20,
+            fragment_bytes: 4 << 20,
+            fragment_sets_max: 1024,
             paced_clients: 1024,
             outgoing_max: 1024,
         }
@@ -76,6 +84,8 @@ impl Limits {
             neighbors_max: 256,
             waiting_per_neighbor: 3,
             store_bytes: 1 << 20,
+            fragment_bytes: 1 << 20,
+            fragment_sets_max: 64,
             paced_clients: 64,
             outgoing_max: 64,
         }
@@ -98,6 +108,8 @@ impl Limits {
             ("neighbors_max", self.neighbors_max, 1, 1 << 20),
             ("waiting_per_neighbor", u32::from(self.waiting_per_neighbor), 0, 255),
             ("store_bytes", self.store_bytes, 1 << 16, 1 << 30),
+            ("fragment_bytes", self.fragment_bytes, 1 << 16, 1 << 30),
+            ("fragment_sets_max", self.fragment_sets_max, 1, 1 << 16),
             ("paced_clients", self.paced_clients, 1, 1 << 20),
             ("outgoing_max", self.outgoing_max, 1, 1 << 20),
         ];

@@ -102,6 +102,11 @@ impl Lookup {
     }
 }
 
+/// A keyed hash of words.
+pub(crate) fn hash(words: &[u64], seed: [u64; 2]) -> u64 {
+    words.iter().fold(seed[1], |hash, word| fold(hash ^ word, seed[0] | 1))
+}
+
 /// Multiplies to 128 bits and folds the halves.
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {

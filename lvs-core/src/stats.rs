@@ -43,9 +43,11 @@ pub struct Stats {
     pub transmitted: u64,
     /// Frames answered in their own slot.
     pub replied: u64,
-    /// Frames taken into a store, to leave later by `poll_transmit`: they wait for a neighbour or leave
-    /// in pieces.
+    /// Frames taken into a store, to leave later by `poll_transmit`: they wait for a neighbour or for the
+    /// other fragments of their packet, or leave in pieces.
     pub absorbed: u64,
+    /// Packets put together from fragments.
+    pub reassembled: u64,
     /// Frames of the director's own, or taken from a store, handed out by `poll_transmit`.
     pub originated: u64,
     /// ICMP errors that pacing held back.
@@ -65,6 +67,7 @@ impl Default for Stats {
             transmitted: 0,
             replied: 0,
             absorbed: 0,
+            reassembled: 0,
             originated: 0,
             icmp_suppressed: 0,
             dropped: [0; DropReason::COUNT],

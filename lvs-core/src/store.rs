@@ -15,6 +15,13 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Parcel(u32);
 
+impl Parcel {
+    /// A number of its own, for what is kept beside the packet.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Meta {
     /// The next chunk of the same packet, or of the free list.
@@ -27,11 +34,61 @@ struct Meta {
     cut: Option<Cut>,
 }
 
-/// How a packet of our own is cut: at what size and, IPv6, with what identification.
+/// How a packet is cut where that is not the link's MTU alone: one of our own, or one that came in pieces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Cut {
+    /// The longest packet that may leave whole.
+    pub(crate) whole: u32,
+    /// The longest piece.
     pub(crate) mtu: u32,
+    /// IPv6: the pieces' identification.
     pub(crate) ident: u32,
+    /// IPv6: bytes in front of the fragment header, from the fixed header on.
+    pub(crate) front: u16,
+    /// IPv6: where the octet stands that names what follows these.
+    pub(crate) named_at: u16,
+    /// The pieces as the packet came, where they fit; otherwise `mtu` alone decides.
+    pub(crate) parts: Parts,
+}
+
+/// The lengths of what the pieces of a packet carry: the first, each one behind it, and the last. All are 0
+/// where no three numbers say it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) first: u16,
+    pub(crate) rest: u16,
+    pub(crate) last: u16,
+}
+
+impl Parts {
+    /// The length of the piece that begins at `offset` of `payload` bytes, if all pieces are of at most
+    /// `most` bytes and may be where they are.
+    pub(crate) fn len_at(&self, offset: usize, payload: usize, most: usize) -> Option<usize> {
+        let [first, rest, last] = [self.first, self.rest, self.last].map(usize::from);
+        let left = payload - offset;
+        let fit = first > 0 && first.is_multiple_of(8) && first.max(rest).max(last) <= most;
+        let len = match offset {
+            0 => first,
+            _ if left == last => last,
+            _ => rest,
+        };
+        (fit && len > 0).then_some(len.min(left))
+    }
+}
+
+impl Cut {
+    /// Of an outer packet of our own.
+    pub(crate) fn outer(mtu: u32, ident: u32) -> Cut {
+        const FIRST: Cut = Cut {
+            whole: 0,
+            mtu: 0,
+            ident: 0,
+            front: 40,
+            named_at: 6,
+            parts: Parts { first: 0, rest: 0, last: 0 },
+        };
+        Cut { whole: mtu, mtu, ident, ..FIRST }
+    }
 }
 
 /// The store.
@@ -104,7 +161,13 @@ impl Store {
 
     /// Copies a frame in; `None` if there is no room.
     pub(crate) fn put(&mut self, frame: &Frame<'_>) -> Option<Parcel> {
-        let bytes = frame.bytes();
+        let parcel = self.put_bytes(frame.bytes(), frame.port())?;
+        self.meta[parcel.0 as usize].offload = frame.offload;
+        Some(parcel)
+    }
+
+    /// Copies bytes in; `None` if there is no room.
+    pub(crate) fn put_bytes(&mut self, bytes: &[u8], port: PortId) -> Option<Parcel> {
         let needed = bytes.len().div_ceil(CHUNK).max(1) as u32;
         if needed > self.free_chunks {
             return None;
@@ -122,9 +185,14 @@ impl Store {
         self.free = rest;
         self.free_chunks -= needed;
         let meta = &mut self.meta[first as usize];
-        (meta.len, meta.port, meta.offload) = (bytes.len() as u32, frame.port(), frame.offload);
+        (meta.len, meta.port, meta.offload) = (bytes.len() as u32, port, Offload::default());
         meta.cut = None;
         Some(Parcel(first))
+    }
+
+    /// How many packets there can be at most; their [`Parcel::index`] is below it.
+    pub(crate) fn parcels_max(&self) -> usize {
+        self.meta.len()
     }
 
     pub(crate) fn len(&self, parcel: Parcel) -> usize {

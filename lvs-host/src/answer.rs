@@ -179,6 +179,7 @@ pub const fn concerns_the_host(reason: PassReason) -> bool {
         | PassReason::Arp
         | PassReason::Ndp
         | PassReason::NotLocal
+        | PassReason::FragmentTimeout
         | PassReason::Reply => false,
     }
 }

@@ -31,6 +31,24 @@ impl Explanation {
         })
     }
 
+    /// Whether its packet is whole, and neither waits for anything nor is left to the host: then it leaves
+    /// after its burst, if it is kept at all.
+    pub(crate) fn leaves(&self) -> bool {
+        !self.events.iter().any(|event| {
+            matches!(
+                event,
+                Event::FragmentHeld { .. } | Event::WaitsForNeighbor(_) | Event::Passed(_)
+            )
+        })
+    }
+
+    /// Whether it completed a packet that is left to the host.
+    pub(crate) fn returns_to_host(&self) -> bool {
+        let reassembled = |event: &Event| matches!(event, Event::Reassembled { .. });
+        let passed = |event: &Event| matches!(event, Event::Passed(_));
+        self.events.iter().any(reassembled) && self.events.iter().any(passed)
+    }
+
     /// The steps as text, a line each.
     pub fn lines(&self) -> Vec<String> {
         self.events.iter().filter_map(line).map(|line| format!("? {line}")).collect()
@@ -41,6 +59,12 @@ impl Explanation {
 fn line(event: &Event) -> Option<String> {
     Some(match event {
         Event::Flow(_) => return None,
+        Event::FragmentHeld { offset, held } => {
+            format!("a fragment, from byte {offset} on: held, {held} bytes of its packet are there")
+        }
+        Event::Reassembled { fragments, len } => {
+            format!("the last of {fragments} fragments: a packet of {len} bytes")
+        }
         Event::ConnectionFound { destination, state } => {
             format!("connection known: {} to {destination}", state.name())
         }

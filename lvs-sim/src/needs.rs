@@ -11,7 +11,7 @@ use lvs_core::command::{Command, ServiceSpec};
 use lvs_core::sched::SCHEDULERS;
 
 use crate::host::sysctl;
-use crate::scenario::{Action, Packet, Scenario};
+use crate::scenario::{Action, Scenario};
 
 /// The kernel's schedulers; a name that is none of them is refused, and that can be done.
 const KERNEL_SCHEDULERS: &[&str] =
@@ -34,8 +34,7 @@ pub fn missing(scenario: &Scenario) -> Vec<String> {
             Action::Sysctl { name, value } => {
                 found.extend(sysctl::lacking(name, value).map(|name| format!("sysctl {name}")));
             }
-            Action::Packet(packet) => found.extend(packet_needs(packet).map(str::to_owned)),
-            Action::Mark(_) | Action::Dump(_) => {}
+            Action::Packet(_) | Action::Mark(_) | Action::Dump(_) => {}
         }
     }
     found.into_iter().collect()
@@ -65,8 +64,4 @@ fn service_needs(spec: &ServiceSpec) -> Vec<String> {
         found.push(format!("scheduler {name}"));
     }
     found
-}
-
-fn packet_needs(packet: &Packet) -> impl Iterator<Item = &'static str> {
-    packet.fragments.is_some().then_some("fragments").into_iter()
 }

@@ -88,14 +88,15 @@ fn what_is_dropped_answered_or_left_alone_is_counted_by_reason() {
          0.1 tcp 192.0.2.7:2 > 10.0.0.1:80 A\n\
          0.1 tcp 192.0.2.7:3 > 10.0.0.9:80 S\n\
          0.1 tcp 192.0.2.7:4 > 10.0.0.2:80 S\n\
-         0.1 frag udp 192.0.2.7:4 > 10.0.0.1:80 len=64 send=1\n",
+         0.1 frag udp 192.0.2.7:4 > 10.0.0.1:80 len=64 send=1,1\n",
     );
     let rules = rules(&format!("{TWO_SERVERS}-A -t 10.0.0.2:80 -s rr\n"));
     let report = replay(&rules, None, file);
     assert_eq!((report.forwarded, report.answered), (1, 1));
     let passed: Vec<_> = report.passed.iter().map(|c| (c.reason, c.packets)).collect();
     assert_eq!(passed, [("not-scheduled", 1), ("not-local", 1)]);
-    assert_eq!(report.dropped[0].packets, 1);
+    let dropped: Vec<_> = report.dropped.iter().map(|c| (c.reason, c.packets)).collect();
+    assert_eq!(dropped, [("fragment-duplicate", 1)]);
     let text = report.to_string();
     assert!(text.contains("1 left to the host: not-scheduled\n"), "{text}");
     let json = report.to_json();

@@ -79,6 +79,10 @@ enum Kind {
     Plain,
     /// Any other packet to a local address.
     Inbound,
+    /// A fragment of a packet to a local address, or to any other.
+    Fragment {
+        local: bool,
+    },
     /// To any other address: perhaps a real server's answer.
     Crossing,
 }
@@ -175,6 +179,9 @@ impl Director {
                 (staged.headers, staged.kind) = (headers, Kind::Neighbor);
             }
             _ if !ours => staged.settle(Verdict::Pass(PassReason::OtherStation)),
+            _ if headers.fragment.is_some() => {
+                (staged.headers, staged.kind) = (headers, Kind::Fragment { local });
+            }
             _ if local => {
                 staged.headers = headers;
                 self.look_for(staged, Kind::Inbound, &headers.flow);
@@ -248,19 +255,11 @@ impl Director {
             Kind::Arp => self.arp(frame, &headers.tags, headers.l3),
             Kind::Neighbor => self.neighbor_message(frame, headers),
             Kind::Plain | Kind::Inbound => {
-                self.inbound(frame, &inbound::Seen { n, headers, hash, hint }, x)
+                self.inbound(frame, &inbound::Seen { n, headers, hash, hint, cut: None }, x)
             }
+            Kind::Fragment { local } => self.fragment(n, frame, headers, local, x),
             Kind::Crossing => {
-                match self.crossing(frame, &inbound::Seen { n, headers, hash, hint }, x) {
-                    Verdict::Pass(PassReason::NotLocal)
-                        if !self.delivered_marks.is_empty()
-                            && self.is_delivered_by_mark(frame.port(), headers) =>
-                    {
-                        let hash = self.conns.hash(&headers.flow);
-                        self.inbound(frame, &inbound::Seen { n, headers, hash, hint: None }, x)
-                    }
-                    verdict => verdict,
-                }
+                self.cross(frame, &inbound::Seen { n, headers, hash, hint, cut: None }, x)
             }
         };
         frame.verdict = verdict;
@@ -276,6 +275,26 @@ impl Director {
                 self.stats.passed[reason.index()] += 1;
                 x.event(n, || Event::Passed(reason));
             }
+        }
+    }
+
+    /// A packet to an address that is not local: an answer, or one that a mark delivers here all the same.
+    /// `seen` has the hash of the answer's flow.
+    pub(super) fn cross<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &inbound::Seen<'_>,
+        x: &mut X,
+    ) -> Verdict {
+        match self.crossing(frame, seen, x) {
+            Verdict::Pass(PassReason::NotLocal)
+                if !self.delivered_marks.is_empty()
+                    && self.is_delivered_by_mark(frame.port(), seen.headers) =>
+            {
+                let hash = self.conns.hash(&seen.headers.flow);
+                self.inbound(frame, &inbound::Seen { hash, hint: None, ..*seen }, x)
+            }
+            verdict => verdict,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Cutting an IPv4 packet that is larger than the next link (RFC 791 §3.2, rule F8).
+//! Cutting a packet that is larger than the next link (RFC 791 §3.2, rule F8), or that came in fragments
+//! (rule F9).
 
 use super::Director;
 use crate::drop::DropReason;
@@ -71,17 +72,16 @@ pub(super) fn piece(
     };
     let ip = &head[l3..];
     if ip[0] >> 4 == 6 {
-        return piece_v6(store, parcel, mtu, offset, &head[..l3 + ipv6::HEADER_LEN], frame);
+        return piece_v6(store, parcel, mtu, offset, (l3, ip), frame);
     }
     let header_len = usize::from(ip[0] & 0xf) * 4;
     let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
     let field = u16::from_be_bytes([ip[6], ip[7]]);
     let payload = total_len.saturating_sub(header_len);
     let most = (mtu as usize).saturating_sub(header_len) & !7;
-    if most == 0 || offset >= payload {
+    let Some(len) = piece_len(store.cut(parcel), offset, payload, most) else {
         return Err(DropReason::TooBig);
-    }
-    let len = most.min(payload - offset);
+    };
     let last = offset + len == payload;
     if !frame.set_len(l3 + header_len + len) {
         return Err(DropReason::SlotTooSmall);
@@ -104,40 +104,47 @@ pub(super) fn piece(
     Ok(if last { None } else { Some(offset + len) })
 }
 
-/// The same for an IPv6 packet of our own, which has no extension headers (RFC 8200 §4.5). `head` is its
-/// link and IPv6 header.
+/// Bytes of the payload that go into the piece at `offset`; `None` if nothing can.
+fn piece_len(cut: Option<Cut>, offset: usize, payload: usize, most: usize) -> Option<usize> {
+    if most == 0 || offset >= payload {
+        return None;
+    }
+    let as_it_came = cut.and_then(|cut| cut.parts.len_at(offset, payload, most));
+    Some(as_it_came.unwrap_or_else(|| most.min(payload - offset)))
+}
+
+/// The same for an IPv6 packet of our own, or one that came in fragments (RFC 8200 §4.5): `l3` is where it
+/// begins, `ip` its fixed header.
 fn piece_v6(
     store: &Store,
     parcel: Parcel,
     mtu: u32,
     offset: usize,
-    head: &[u8],
+    (l3, ip): (usize, &[u8]),
     frame: &mut Frame<'_>,
 ) -> Result<Option<usize>, DropReason> {
-    let l3 = head.len() - ipv6::HEADER_LEN;
-    let ip = &head[l3..];
-    let payload = usize::from(u16::from_be_bytes([ip[4], ip[5]]));
-    let in_front = ipv6::HEADER_LEN + ipv6::FRAGMENT_HEADER_LEN;
-    let most = (mtu as usize).saturating_sub(in_front) & !7;
-    let (Some(cut), true) = (store.cut(parcel), most > 0 && offset < payload) else {
-        return Err(DropReason::TooBig);
-    };
-    let len = most.min(payload - offset);
+    let cut = store.cut(parcel).ok_or(DropReason::TooBig)?;
+    let (front, named_at) = (usize::from(cut.front), usize::from(cut.named_at));
+    let ip_len = ipv6::HEADER_LEN + usize::from(u16::from_be_bytes([ip[4], ip[5]]));
+    let payload = ip_len.saturating_sub(front);
+    let most = (mtu as usize).saturating_sub(front + ipv6::FRAGMENT_HEADER_LEN) & !7;
+    let len = piece_len(Some(cut), offset, payload, most).ok_or(DropReason::TooBig)?;
     let last = offset + len == payload;
-    let at = head.len() + ipv6::FRAGMENT_HEADER_LEN;
+    let head = l3 + front;
+    let at = head + ipv6::FRAGMENT_HEADER_LEN;
     if !frame.set_len(at + len) {
         return Err(DropReason::SlotTooSmall);
     }
     let bytes = frame.bytes_mut();
-    bytes[..head.len()].copy_from_slice(head);
-    store.read(parcel, head.len() + offset, &mut bytes[at..]);
-    let payload_len = (ipv6::FRAGMENT_HEADER_LEN + len) as u16;
+    store.read(parcel, 0, &mut bytes[..head]);
+    store.read(parcel, head + offset, &mut bytes[at..]);
+    let payload_len = (at - l3 - ipv6::HEADER_LEN + len) as u16;
     bytes[l3 + ipv6::field::PAYLOAD_LEN..][..2].copy_from_slice(&payload_len.to_be_bytes());
-    let next = core::mem::replace(&mut bytes[l3 + ipv6::field::NEXT_HEADER], ipv6::next::FRAGMENT);
+    let next = core::mem::replace(&mut bytes[l3 + named_at], ipv6::next::FRAGMENT);
     let place = offset as u16 | u16::from(!last);
-    bytes[head.len()..][..2].copy_from_slice(&[next, 0]);
-    bytes[head.len() + 2..][..2].copy_from_slice(&place.to_be_bytes());
-    bytes[head.len() + 4..][..4].copy_from_slice(&cut.ident.to_be_bytes());
+    bytes[head..][..2].copy_from_slice(&[next, 0]);
+    bytes[head + 2..][..2].copy_from_slice(&place.to_be_bytes());
+    bytes[head + 4..][..4].copy_from_slice(&cut.ident.to_be_bytes());
     Ok(if last { None } else { Some(offset + len) })
 }
 

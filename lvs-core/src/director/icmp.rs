@@ -95,7 +95,7 @@ impl Director {
             return Err(Verdict::Drop(DropReason::IcmpChecksum));
         }
         let headers = Headers { flow: *flow, protocol: flow.protocol(), ..*seen.headers };
-        let opening = Seen { n: seen.n, headers: &headers, hash, hint: None };
+        let opening = Seen { n: seen.n, headers: &headers, hash, hint: None, cut: None };
         let way = match self.open(frame, &opening, signal, None, x)? {
             Bound::OnePacket(way) => way,
             Bound::Connection(id) => {

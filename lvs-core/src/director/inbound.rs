@@ -10,6 +10,7 @@ use crate::ids::{ConnId, DestIndex};
 use crate::io::{Frame, Verdict};
 use crate::parse::{Headers, L4};
 use crate::state::{Direction, Signal, State, sctp_step, tcp_step, tcp_step_secure};
+use crate::store::Cut;
 
 /// What the first passes found out about a frame.
 #[derive(Clone, Copy)]
@@ -19,6 +20,8 @@ pub(super) struct Seen<'a> {
     pub(super) headers: &'a Headers,
     pub(super) hash: u64,
     pub(super) hint: Option<ConnId>,
+    /// Of a packet that came in fragments, how it leaves in pieces.
+    pub(super) cut: Option<Cut>,
 }
 
 /// What the connection table says about a packet.
@@ -58,7 +61,6 @@ impl Director {
             return Err(Verdict::Pass(PassReason::NoServices));
         }
         let signal = match headers.l4_header {
-            _ if headers.fragment.is_some() => return Err(Verdict::Drop(DropReason::Fragment)),
             L4::Icmp { kind, .. } => return self.bind_error(frame, seen, kind, x),
             other => match signal(other) {
                 Some(signal) => signal,

@@ -23,8 +23,10 @@ const NEIGHBOR_ADVERT: u8 = 136;
 
 /// Whether a packet has to be looked at as a neighbour message.
 pub(super) fn may_be_neighbor_message(headers: &Headers) -> bool {
+    // RFC 6980 §5: none comes in fragments.
     headers.protocol == Protocol::ICMPV6
         && headers.family == Family::V6
+        && headers.fragment.is_none()
         && matches!(headers.l4_header, L4::Icmp { kind: NEIGHBOR_SOLICIT | NEIGHBOR_ADVERT, .. })
 }
 

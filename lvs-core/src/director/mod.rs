@@ -3,6 +3,7 @@
 //! ```text
 //!  burst ─▶ classify   bytes ─▶ Headers; ours? inbound or reply          (burst.rs)
 //!        ─▶ hash       key ─▶ bucket ─▶ record, asked for ahead          (burst.rs)
+//!        ─▶ fragment   kept until its packet is whole                    (fragments.rs)
 //!        ─▶ inbound    connection, else service ─▶ template or scheduler (inbound.rs, open.rs)
 //!        ─▶ forward    TTL, MTU, next hop, MAC addresses                 (forward/)
 //!     or ─▶ crossing   a real server's answer: state, back to the client (replies.rs)
@@ -26,6 +27,7 @@ use crate::local::LocalAddresses;
 use crate::neighbor::Neighbors;
 use crate::pace::Pacer;
 use crate::persist::TemplateTable;
+use crate::reassembly::Reassembly;
 use crate::route::Routes;
 use crate::sched::SchedulerInfo;
 use crate::service::Services;
@@ -43,6 +45,7 @@ mod defense;
 mod established;
 mod flags;
 mod forward;
+mod fragments;
 mod icmp;
 mod inbound;
 mod lifetimes;
@@ -58,6 +61,7 @@ mod tests;
 
 use burst::Stage;
 use defense::Defense;
+use fragments::Workbench;
 use lifetimes::Lifetimes;
 use outgoing::OutgoingQueue;
 
@@ -123,6 +127,8 @@ pub struct Director {
     pacer: Pacer,
     store: Store,
     outgoing: OutgoingQueue,
+    reassembly: Reassembly,
+    workbench: Workbench,
     /// The identification of our next IPv4 packet.
     ident: u16,
     next_unlisted_check: Option<Instant>,
@@ -205,6 +211,8 @@ impl Director {
             pacer: Pacer::new(limits.paced_clients, IcmpPacing::default()),
             store: Store::new(limits.store_bytes),
             outgoing: OutgoingQueue::new(limits.outgoing_max),
+            reassembly: Reassembly::new(limits.fragment_bytes, limits.fragment_sets_max, seed),
+            workbench: Workbench::new(),
             ident: (seed[0] >> 48) as u16,
             next_unlisted_check: None,
             next_probe: None,

@@ -8,17 +8,17 @@ use super::Director;
 use super::cut;
 use super::forward::{ethertype, turn_into_error};
 use crate::addr::{Family, MacAddr};
-use crate::drop::DropReason;
+use crate::drop::{DropReason, PassReason};
 use crate::forward::tunnel;
 use crate::ids::PortId;
 use crate::io::{Frame, Offload, Verdict};
 use crate::neighbor::NeighborIndex;
-use crate::parse::{Parsed, parse_super};
-use crate::store::Parcel;
+use crate::parse::{Parsed, parse_cut_off, parse_super};
+use crate::store::{Cut, Parcel};
 use crate::wire::arp::ArpPacket;
 use crate::wire::ethernet::{self, VlanTags};
 use crate::wire::icmp::{ErrorSpec, IcmpError};
-use crate::wire::ndp;
+use crate::wire::{ipv6, ndp};
 
 /// One frame to be made, or several.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,10 @@ enum Outgoing {
     Pieces(Parcel, NeighborIndex, u32),
     /// Host unreachable, about a packet that waited in vain.
     Unreachable(Parcel),
+    /// A frame that is ready, by this port.
+    Ready(Parcel, PortId),
+    /// The rest of a packet that was kept and is the host's after all, from this byte of its payload on.
+    ToHost(Parcel, PassReason, u32),
 }
 
 /// What waits to be sent, in a fixed number of places.
@@ -66,15 +70,24 @@ impl OutgoingQueue {
 impl Director {
     /// Fills `frame` with the next frame of the director's own and sets its verdict; `false` if there is
     /// none. Call it until then, with empty frames that have headroom.
+    ///
+    /// The verdict is `Transmit`; or `Pass`, for fragments that were kept and turn out to be the host's,
+    /// which [`Frame::port`] then says the port of.
     pub fn poll_transmit(&mut self, now: crate::time::Instant, frame: &mut Frame<'_>) -> bool {
         self.advance(now);
         while let Some(outgoing) = self.outgoing.queue.pop_front() {
             frame.set_len(0);
             frame.offload = Offload::default();
-            match self.make(outgoing, frame) {
-                Ok(port) => {
+            let made = match outgoing {
+                Outgoing::ToHost(parcel, reason, offset) => self
+                    .make_piece_for_host(frame, parcel, reason, offset as usize)
+                    .map(|()| Verdict::Pass(reason)),
+                outgoing => self.make(outgoing, frame).map(Verdict::Transmit),
+            };
+            match made {
+                Ok(verdict) => {
                     self.stats.originated += 1;
-                    frame.verdict = Verdict::Transmit(port);
+                    frame.verdict = verdict;
                     return true;
                 }
                 Err(reason) => frame.verdict = Verdict::Drop(reason),
@@ -106,15 +119,34 @@ impl Director {
     pub(super) fn send_stored(&mut self, parcel: Parcel, neighbor: NeighborIndex) -> bool {
         let port = self.neighbors.at(neighbor).port;
         let mtu = self.piece_mtu(parcel, port) as usize;
+        let most = self.store.cut(parcel).map_or(mtu, |cut| mtu.min(cut.whole as usize));
         let whole = self.store.offload(parcel).segments.is_some()
-            || self.store.len(parcel) <= mtu + ethernet::HEADER_LEN
-            || !self.is_longer_than(parcel, mtu);
+            || self.store.len(parcel) <= most + ethernet::HEADER_LEN
+            || !self.is_longer_than(parcel, most);
         let outgoing = if whole {
             Outgoing::Stored(parcel, neighbor)
         } else {
             Outgoing::Pieces(parcel, neighbor, 0)
         };
         self.push_parcel(outgoing, parcel)
+    }
+
+    /// Sends a frame as it is, from a copy; `false` if there is no room.
+    pub(super) fn send_copy(&mut self, frame: &Frame<'_>, port: PortId) -> bool {
+        let Some(parcel) = self.store.put(frame) else { return false };
+        self.push_parcel(Outgoing::Ready(parcel, port), parcel)
+    }
+
+    /// Leaves a kept packet to the host after all, from a copy; `false` if there is no room.
+    pub(super) fn return_to_host(
+        &mut self,
+        frame: &Frame<'_>,
+        cut: Cut,
+        reason: PassReason,
+    ) -> bool {
+        let Some(parcel) = self.store.put(frame) else { return false };
+        self.store.set_cut(parcel, Some(cut));
+        self.push_parcel(Outgoing::ToHost(parcel, reason, 0), parcel)
     }
 
     /// A neighbour stayed silent: each sender that waits is told (rule F11).
@@ -181,11 +213,18 @@ impl Director {
             Outgoing::Unreachable(parcel) => {
                 let port = self.store.port(parcel);
                 let made = self
-                    .copy_stored(frame, parcel)
+                    .copy_quote(frame, parcel)
                     .and_then(|()| self.make_unreachable(frame, port));
                 self.store.free(parcel);
                 made
             }
+            Outgoing::Ready(parcel, port) => {
+                let made = self.copy_stored(frame, parcel).map(|()| port);
+                self.store.free(parcel);
+                made
+            }
+            // `poll_transmit` makes these itself.
+            Outgoing::ToHost(..) => Err(DropReason::Undecided),
         }
     }
 
@@ -252,6 +291,13 @@ impl Director {
         Ok(port)
     }
 
+    /// Copies as much of a packet as there is room for, which an error about it quotes.
+    fn copy_quote(&self, frame: &mut Frame<'_>, parcel: Parcel) -> Result<(), DropReason> {
+        frame_of(frame, self.store.len(parcel).min(frame.capacity()))?;
+        self.store.read(parcel, 0, frame.bytes_mut());
+        Ok(())
+    }
+
     fn copy_stored(&self, frame: &mut Frame<'_>, parcel: Parcel) -> Result<(), DropReason> {
         frame_of(frame, self.store.len(parcel))?;
         self.store.read(parcel, 0, frame.bytes_mut());
@@ -282,6 +328,33 @@ impl Director {
         made
     }
 
+    /// The next piece of a packet for the host, or the whole where that is no longer than it may be.
+    fn make_piece_for_host(
+        &mut self,
+        frame: &mut Frame<'_>,
+        parcel: Parcel,
+        reason: PassReason,
+        offset: usize,
+    ) -> Result<(), DropReason> {
+        frame.set_port(self.store.port(parcel));
+        let cut = self.store.cut(parcel);
+        let most = cut.map_or(usize::MAX, |cut| cut.whole as usize);
+        if !self.is_longer_than(parcel, most) {
+            let made = self.copy_stored(frame, parcel);
+            self.store.free(parcel);
+            return made;
+        }
+        let next = cut::piece(&self.store, parcel, cut.map_or(0, |cut| cut.mtu), offset, frame);
+        match next {
+            Ok(Some(next)) => {
+                let rest = Outgoing::ToHost(parcel, reason, next as u32);
+                self.outgoing.queue.push_front(rest);
+            }
+            _ => self.store.free(parcel),
+        }
+        next.map(|_| ())
+    }
+
     /// Writes the MAC addresses of the next hop; tags stay on the port they came in by.
     fn address(
         &self,
@@ -310,7 +383,7 @@ impl Director {
     ) -> Result<PortId, DropReason> {
         const REASON: DropReason = DropReason::NeighborSilent;
         let tunnelled = self.unwrap_tunnel(frame);
-        let Parsed::Ip(headers) = parse_super(frame.bytes()) else { return Err(REASON) };
+        let Parsed::Ip(headers) = parse_cut_off(frame.bytes()) else { return Err(REASON) };
         let (headers, masqueraded) = self.untranslate(frame, headers);
         let link = self.link(port).copied().ok_or(DropReason::PortDown)?;
         if !headers.may_be_answered_with_error() {
@@ -358,8 +431,11 @@ impl Director {
             Ok((_, kind, l3)) if kind == ethertype(Family::V4) => {
                 usize::from(u16::from_be_bytes([head[l3 + 2], head[l3 + 3]])) > mtu
             }
-            // Only our own outer packets of IPv6 may be cut.
-            Ok(_) if self.store.cut(parcel).is_some() => true,
+            // Of IPv6 only our own outer packets may be cut, and what came in fragments.
+            Ok((.., l3)) if self.store.cut(parcel).is_some() => {
+                let payload_len = u16::from_be_bytes([head[l3 + 4], head[l3 + 5]]);
+                ipv6::HEADER_LEN + usize::from(payload_len) > mtu
+            }
             _ => false,
         }
     }

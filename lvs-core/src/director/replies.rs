@@ -18,7 +18,7 @@ use crate::flow::FlowKey;
 use crate::forward::translate::End;
 use crate::ids::ConnId;
 use crate::io::{Frame, Verdict};
-use crate::parse::{Headers, L4, Parsed, Quoted, parse_super};
+use crate::parse::{Headers, L4, Parsed, Quoted, parse_cut_off};
 use crate::state::{Direction, Signal, State};
 use crate::wire::ethernet::VlanTags;
 use crate::wire::icmp::IcmpError;
@@ -56,7 +56,7 @@ impl Director {
             self.notice_answer(seen, id, signal, x);
             return Verdict::Pass(PassReason::Reply);
         }
-        let (leaving, too_big) = match self.leave_for_client(frame, headers) {
+        let (leaving, too_big) = match self.leave_for_client(frame, seen) {
             Ok(leaving) => leaving,
             Err(verdict) => return verdict,
         };
@@ -68,7 +68,7 @@ impl Director {
     /// A packet of the host's own; only a local real server's needs to be rewritten.
     pub(super) fn observe(&mut self, frame: &mut Frame<'_>, headers: &Headers) {
         let key = headers.flow.reversed();
-        let seen = Seen { n: 0, headers, hash: self.conns.hash(&key), hint: None };
+        let seen = Seen { n: 0, headers, hash: self.conns.hash(&key), hint: None, cut: None };
         let x = &mut crate::explain::Silent;
         if headers.fragment.is_some() || !self.looks_at(headers.family) {
             return;
@@ -228,7 +228,7 @@ impl Director {
             self.count_out(self.conns.dest(id), headers.ip_len);
             return LEAVE;
         }
-        let (leaving, too_big) = match self.leave_for_client(frame, headers) {
+        let (leaving, too_big) = match self.leave_for_client(frame, seen) {
             Ok(leaving) => leaving,
             Err(verdict) => return verdict,
         };
@@ -304,7 +304,7 @@ impl Director {
                 + icmp::quote_len_max(headers.family)) as u32;
             self.count_out(self.conns.dest(id), len.min(most));
         }
-        match parse_super(frame.bytes()) {
+        match parse_cut_off(frame.bytes()) {
             Parsed::Ip(headers) => (headers, inbound.is_some()),
             _ => (headers, inbound.is_some()),
         }
@@ -315,8 +315,9 @@ impl Director {
     fn leave_for_client(
         &mut self,
         frame: &mut Frame<'_>,
-        headers: &Headers,
+        seen: &Seen<'_>,
     ) -> Result<(Leaving, bool), Verdict> {
+        let headers = seen.headers;
         let route = self.routes.towards(headers.dst());
         let Some((port, next, link)) =
             route.and_then(|(port, next)| Some((port, next, *self.link(port)?)))
@@ -328,7 +329,7 @@ impl Director {
             let (kind, reason) = (IcmpError::TimeExceeded, DropReason::TtlExceeded);
             return Err(self.answer_sender(frame, headers, kind, reason));
         }
-        let (too_big, may_be_cut) = cut_rule(frame, headers, link.mtu);
+        let (too_big, may_be_cut) = cut_rule(frame, seen, link.mtu);
         if too_big && !may_be_cut {
             let (kind, reason) = (IcmpError::TooBig { mtu: link.mtu }, DropReason::TooBig);
             return Err(self.answer_sender(frame, headers, kind, reason));

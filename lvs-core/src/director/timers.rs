@@ -28,6 +28,7 @@ impl Director {
         self.handle_unlisted();
         self.handle_probes();
         self.handle_defense();
+        self.expire_fragments();
         self.run_wheel(budget)
     }
 
@@ -38,9 +39,10 @@ impl Director {
             return Some(self.now);
         }
         let neighbors = Some(self.neighbors.next_due()).filter(|&at| at != Instant::MAX);
+        let fragments = Some(self.reassembly.next_due()).filter(|&at| at != Instant::MAX);
         let wheel = self.wheel.next_deadline().map(Instant::from_millis);
         let regular = [self.next_unlisted_check, self.next_probe, self.defense.next()];
-        [neighbors, wheel, self.next_reclaim].into_iter().chain(regular).flatten().min()
+        [neighbors, fragments, wheel, self.next_reclaim].into_iter().chain(regular).flatten().min()
     }
 
     /// Moves the director's time on; it never goes backwards.

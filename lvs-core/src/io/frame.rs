@@ -16,8 +16,8 @@ pub enum Verdict {
     Transmit(PortId),
     /// The slot now holds an answer to what was received; send it through a port.
     Reply(PortId),
-    /// The core keeps a copy and will hand it out by `poll_transmit` (it waits for a neighbour, or
-    /// leaves in pieces); the slot itself is free.
+    /// The core keeps a copy and will hand it out by `poll_transmit` (it waits for a neighbour or for the
+    /// other fragments of its packet, or leaves in pieces); the slot itself is free.
     Absorb,
 }
 
@@ -125,6 +125,11 @@ impl<'a> Frame<'a> {
     #[inline]
     pub fn port(&self) -> PortId {
         self.port
+    }
+
+    /// Says by which port a frame came in that is handed out again.
+    pub(crate) fn set_port(&mut self, port: PortId) {
+        self.port = port;
     }
 
     /// Where the frame begins in its slot, and its length: what a backend needs to send it.

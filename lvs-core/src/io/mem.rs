@@ -347,7 +347,12 @@ impl FrameIo for MemIo {
                     self.outcome.record_drop(frame.port(), reason, &frame);
                     continue;
                 }
-                Verdict::Pass(_) | Verdict::Absorb => continue,
+                Verdict::Pass(reason) => {
+                    let bytes = frame.bytes().to_vec();
+                    self.outcome.passed.push(PassedFrame { port: frame.port(), reason, bytes });
+                    continue;
+                }
+                Verdict::Absorb => continue,
             };
             match self.outcome.send(port, &frame, reply) {
                 Ok(()) => sent += 1,

@@ -109,7 +109,9 @@ pub trait FrameIo {
     ) -> Result<BurstReport, Self::Error>;
 
     /// Offers empty frames to `fill` while it returns `true` and there is room, and sends those whose
-    /// verdict is `Transmit` or `Reply`. Returns how many were sent.
+    /// verdict is `Transmit` or `Reply`. Returns how many were sent. One whose verdict is `Pass` was kept,
+    /// as a fragment is, and is the host's after all; a backend whose host sees all frames by itself does
+    /// nothing with it.
     ///
     /// # Errors
     /// If the backend cannot go on.

@@ -79,10 +79,8 @@ fn check<'a>(
     if Sum::ZERO.bytes(header).bytes(options).finish() != 0 {
         return Err(DropReason::Ipv4Checksum);
     }
-    let mut ip_len = usize::from(be16(header, field::TOTAL_LEN));
-    if ip_len == 0 && link.is_super {
-        ip_len = packet.len();
-    }
+    let said = usize::from(be16(header, field::TOTAL_LEN));
+    let ip_len = link.extent.packet_len(said, 0, packet.len());
     let Some(segment) = packet.get(header_len..ip_len) else {
         return Err(DropReason::Ipv4TotalLength);
     };
@@ -143,8 +141,9 @@ fn fragment(
     let offset = u32::from(place & OFFSET_MASK) * 8;
     let more = place & MORE_FRAGMENTS != 0;
     let end = header_len + offset as usize + payload_len;
-    // RFC 791 §3.2: all but the last fragment are multiples of 8 bytes; no packet passes 65,535.
-    if payload_len == 0 || end > 0xffff || more && !payload_len.is_multiple_of(8) {
+    // RFC 791 §3.2: all but the last fragment are multiples of 8 bytes; no packet passes 65,535. One without
+    // any bytes goes through, because it ends its set.
+    if end > 0xffff || more && !payload_len.is_multiple_of(8) {
         return Err(DropReason::FragmentMalformed);
     }
     let id = u32::from(be16(header, field::IDENT));

@@ -19,10 +19,8 @@ pub(super) fn parse(packet: &[u8], link: Link) -> Parsed {
     if header[field::VERSION] >> 4 != 6 {
         return Parsed::Malformed(DropReason::Ipv6Version);
     }
-    let mut ip_len = HEADER_LEN + usize::from(be16(header, field::PAYLOAD_LEN));
-    if ip_len == HEADER_LEN && link.is_super {
-        ip_len = packet.len();
-    }
+    let said = HEADER_LEN + usize::from(be16(header, field::PAYLOAD_LEN));
+    let ip_len = link.extent.packet_len(said, HEADER_LEN, packet.len());
     let Some(packet) = packet.get(..ip_len) else {
         return Parsed::Malformed(DropReason::Ipv6PayloadLength);
     };

@@ -183,7 +183,7 @@ fn is_group(addr: IpAddr) -> bool {
 /// Never panics and never allocates, whatever the bytes.
 #[inline]
 pub fn parse(frame: &[u8]) -> Parsed {
-    parse_frame(frame, false)
+    parse_frame(frame, Extent::Whole)
 }
 
 /// Parses a super-frame ([`Segments`](crate::io::Segments)): like [`parse`], but an IPv4 total length
@@ -191,7 +191,38 @@ pub fn parse(frame: &[u8]) -> Parsed {
 /// length does not fit the field.
 #[inline]
 pub fn parse_super(frame: &[u8]) -> Parsed {
-    parse_frame(frame, true)
+    parse_frame(frame, Extent::Super)
+}
+
+/// Parses a frame whose end may be missing: what there is counts as the packet, for an error about it.
+pub(crate) fn parse_cut_off(frame: &[u8]) -> Parsed {
+    parse_frame(frame, Extent::CutOff)
+}
+
+/// How much of a packet a frame holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// As much as its header says.
+    Whole,
+    /// A super-frame's, which may say 0.
+    Super,
+    /// Perhaps less than its header says.
+    CutOff,
+}
+
+impl Extent {
+    /// The length of a packet of which a frame has `present` bytes, and whose header says `said`; `none` is
+    /// what it says where the length does not fit the field.
+    #[inline(always)]
+    fn packet_len(self, said: usize, none: usize, present: usize) -> usize {
+        match self {
+            Extent::Whole => said,
+            Extent::Super if said == none => present,
+            Extent::Super => said,
+            Extent::CutOff if said == none => present,
+            Extent::CutOff => said.min(present),
+        }
+    }
 }
 
 /// What stands in front of the IP header.
@@ -199,8 +230,7 @@ pub fn parse_super(frame: &[u8]) -> Parsed {
 struct Link {
     tags: VlanTags,
     l3: u16,
-    /// Whether the frame is a super-frame.
-    is_super: bool,
+    extent: Extent,
 }
 
 /// Untagged packets without options, extension headers or fragmentation are read in one inlined piece
@@ -208,28 +238,28 @@ struct Link {
 /// through memory on its way (a `Result<Headers, _>`, a branch that fills the same variable by a call)
 /// cost more than the parsing: its narrow stores are reloaded as wide words.
 #[inline(always)]
-fn parse_frame(frame: &[u8], is_super: bool) -> Parsed {
+fn parse_frame(frame: &[u8], extent: Extent) -> Parsed {
     let Some(header) = frame.first_chunk::<{ ethernet::HEADER_LEN }>() else {
         return Parsed::Malformed(DropReason::EthernetTruncated);
     };
-    let link = Link { tags: VlanTags::NONE, l3: ethernet::HEADER_LEN as u16, is_super };
+    let link = Link { tags: VlanTags::NONE, l3: ethernet::HEADER_LEN as u16, extent };
     let packet = &frame[ethernet::HEADER_LEN..];
     match be16(header, ethernet::ETHERTYPE_AT) {
         ethernet::IPV4 => ipv4::parse(packet, link),
         ethernet::IPV6 => ipv6::parse(packet, link),
-        _ => parse_other(frame, is_super),
+        _ => parse_other(frame, extent),
     }
 }
 
 /// Parses a frame that carries no IP, or carries it behind VLAN tags.
 #[inline(never)]
-fn parse_other(frame: &[u8], is_super: bool) -> Parsed {
+fn parse_other(frame: &[u8], extent: Extent) -> Parsed {
     let (tags, ethertype, l3) = match ethernet::tags(frame) {
         Ok(found) => found,
         Err(TagError::Truncated) => return Parsed::Malformed(DropReason::VlanTruncated),
         Err(TagError::TooDeep) => return Parsed::Malformed(DropReason::VlanTooDeep),
     };
-    let link = Link { tags, l3: l3 as u16, is_super };
+    let link = Link { tags, l3: l3 as u16, extent };
     let packet = &frame[l3..];
     match ethertype {
         ethernet::IPV4 => ipv4::parse(packet, link),

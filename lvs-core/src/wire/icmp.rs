@@ -89,6 +89,8 @@ pub const fn is_error(family: Family, kind: u8) -> bool {
 pub enum IcmpError {
     /// The TTL or hop limit ran out: 11/0, IPv6 3/0.
     TimeExceeded,
+    /// Fragments did not become a packet in time: 11/1, IPv6 3/1.
+    ReassemblyTimeExceeded,
     /// Nobody listens, or no real server is to be had (rule S12): 3/3, IPv6 1/4.
     PortUnreachable,
     /// No route or no neighbour (rule F11): 3/1, IPv6 1/3.
@@ -219,12 +221,14 @@ pub fn wrap_error(buf: &mut [u8], spec: &ErrorSpec, quoted_len: usize) -> usize 
 fn encode(error: IcmpError, family: Family, quoted: &[u8]) -> (u8, u8, u32) {
     match (error, family) {
         (IcmpError::TimeExceeded, Family::V4) => (v4::TIME_EXCEEDED, 0, 0),
+        (IcmpError::ReassemblyTimeExceeded, Family::V4) => (v4::TIME_EXCEEDED, 1, 0),
         (IcmpError::HostUnreachable, Family::V4) => (v4::UNREACHABLE, 1, 0),
         (IcmpError::ProtocolUnreachable, Family::V4) => (v4::UNREACHABLE, 2, 0),
         (IcmpError::PortUnreachable, Family::V4) => (v4::UNREACHABLE, 3, 0),
         // RFC 1191 §4: the MTU is 16 bits, the upper half is unused.
         (IcmpError::TooBig { mtu }, Family::V4) => (v4::UNREACHABLE, 4, mtu.min(0xffff)),
         (IcmpError::TimeExceeded, Family::V6) => (v6::TIME_EXCEEDED, 0, 0),
+        (IcmpError::ReassemblyTimeExceeded, Family::V6) => (v6::TIME_EXCEEDED, 1, 0),
         (IcmpError::HostUnreachable, Family::V6) => (v6::UNREACHABLE, 3, 0),
         (IcmpError::PortUnreachable, Family::V6) => (v6::UNREACHABLE, 4, 0),
         (IcmpError::ProtocolUnreachable, Family::V6) => {

@@ -204,6 +204,27 @@ pub(crate) fn follow(packet: &[u8], first: u8) -> Result<Chain, DropReason> {
     Ok(chain)
 }
 
+/// Where the fragment header of a packet stands, in bytes from the fixed header, and where the octet that
+/// names it. `None` if there is none, or the packet is cut off in front of it.
+pub(crate) fn find_fragment_header(packet: &[u8]) -> Option<(usize, usize)> {
+    let mut named_at = field::NEXT_HEADER;
+    let mut at = HEADER_LEN;
+    for _ in 0..EXTENSIONS_MAX {
+        match *packet.get(named_at)? {
+            next::FRAGMENT => {
+                return (at + FRAGMENT_HEADER_LEN <= packet.len()).then_some((at, named_at));
+            }
+            kind if !is_extension(kind) => return None,
+            kind => {
+                let units = usize::from(*packet.get(at + 1)?);
+                named_at = at;
+                at += if kind == next::AUTHENTICATION { (units + 2) * 4 } else { (units + 1) * 8 };
+            }
+        }
+    }
+    None
+}
+
 /// Whether a next-header value names an extension header that is followed.
 #[inline]
 pub(crate) const fn is_extension(next_header: u8) -> bool {

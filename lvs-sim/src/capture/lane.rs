@@ -43,6 +43,8 @@ pub(super) enum Fate {
     Server(Endpoint),
     /// It was answered with an ICMP error.
     Refused,
+    /// It is a fragment and waits for the others of its packet.
+    Held,
     /// It was dropped, for the reason of this name.
     Dropped(&'static str),
     /// It was left to the host, for the reason of this name.
@@ -54,6 +56,7 @@ impl std::fmt::Display for Fate {
         match self {
             Fate::Server(server) => write!(f, "{server}"),
             Fate::Refused => f.write_str("refused"),
+            Fate::Held => f.write_str("held"),
             Fate::Dropped(reason) => write!(f, "dropped ({reason})"),
             Fate::Left(reason) => write!(f, "left to the host ({reason})"),
         }
@@ -130,6 +133,15 @@ impl Lane {
             }
             _ => None,
         });
+        // What became of a packet whose fragments were kept is told besides.
+        let told = self.events.iter().rev().find_map(|event| match event {
+            Event::FragmentHeld { .. } => Some(Fate::Held),
+            Event::Passed(reason) => Some(Fate::Left(reason.name())),
+            _ => None,
+        });
+        if let (Some(Verdict::Absorb), Some(fate)) = (self.verdict, told) {
+            return fate;
+        }
         match (self.verdict, server) {
             (Some(Verdict::Transmit(_) | Verdict::Absorb), Some(server)) => Fate::Server(server),
             (Some(Verdict::Transmit(_) | Verdict::Absorb | Verdict::Reply(_)), _) => Fate::Refused,

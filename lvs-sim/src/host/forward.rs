@@ -15,8 +15,25 @@ use crate::scenario::Side;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Trouble {
     TimeExceeded,
-    TooBig { mtu: u32 },
+    TooBig {
+        mtu: u32,
+    },
     NoRoute,
+    /// The other fragments of its packet did not come; `from` is who says so, where that is not the host's own
+    /// address on that side.
+    FragmentTimeout {
+        from: Option<IpAddr>,
+    },
+}
+
+impl Trouble {
+    /// Whose address the error comes from.
+    fn source(self, side: Side, v6: bool) -> IpAddr {
+        match self {
+            Trouble::FragmentTimeout { from: Some(from) } => from,
+            _ => own(side, v6),
+        }
+    }
 }
 
 /// The packet with its TTL decremented and the side it leaves by, or why it cannot leave.
@@ -83,13 +100,14 @@ fn error_v4(
         Trouble::TimeExceeded => (11, 0, [0; 4]),
         Trouble::TooBig { mtu } => (3, 4, mtu.to_be_bytes()),
         Trouble::NoRoute => (3, 1, [0; 4]),
+        Trouble::FragmentTimeout { .. } => (11, 1, [0; 4]),
     };
     let (type_u8, code_u8, bytes5to8) = kind;
     // 576 bytes in all (RFC 1812 §4.3.2.3).
     let quote = &packet[..packet.len().min(576 - 28)];
     let icmp =
         Icmpv4Header::with_checksum(Icmpv4Type::Unknown { type_u8, code_u8, bytes5to8 }, quote);
-    let IpAddr::V4(source) = own(side, false) else { return None };
+    let IpAddr::V4(source) = trouble.source(side, false) else { return None };
     // Internetwork control, and the type of service of the packet in question (RFC 1812 §4.3.2.5).
     let tos = 0xc0 | packet[1] & 0x1e;
     let dscp = IpDscp::try_new(tos >> 2).unwrap_or(IpDscp::CS6);
@@ -123,9 +141,10 @@ fn error_v6(side: Side, packet: &[u8], trouble: Trouble) -> Option<Vec<u8>> {
         Trouble::TimeExceeded => (3, 0, [0; 4]),
         Trouble::TooBig { mtu } => (2, 0, mtu.to_be_bytes()),
         Trouble::NoRoute => (1, 0, [0; 4]),
+        Trouble::FragmentTimeout { .. } => (3, 1, [0; 4]),
     };
     let (type_u8, code_u8, bytes5to8) = kind;
-    let IpAddr::V6(source) = own(side, true) else { return None };
+    let IpAddr::V6(source) = trouble.source(side, true) else { return None };
     // 1,280 bytes in all (RFC 4443 §2.4).
     let quote = &packet[..packet.len().min(1280 - 48)];
     let icmp = Icmpv6Header::with_checksum(

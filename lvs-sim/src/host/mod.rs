@@ -4,6 +4,7 @@
 //! echo reply); all others are forwarded.
 
 mod forward;
+mod fragments;
 pub(crate) mod sysctl;
 
 #[cfg(test)]
@@ -24,6 +25,8 @@ use lvs_host::{StandIn, concerns_the_host};
 
 use crate::net::Network;
 use crate::scenario::Side;
+use forward::Trouble;
+use fragments::Fragments;
 use sysctl::Sysctls;
 
 const ETHERNET: usize = 14;
@@ -34,6 +37,7 @@ pub(crate) struct Host<'n> {
     network: &'n Network,
     pub(crate) sysctls: Sysctls,
     stand_in: StandIn,
+    fragments: Fragments,
     ident: u16,
 }
 
@@ -60,7 +64,13 @@ impl<'n> Host<'n> {
         // The recordings were made without pacing.
         let unpaced = IcmpPacing { enabled: false, ..IcmpPacing::default() };
         let stand_in = StandIn::new(Pacer::new(1, unpaced));
-        Host { network, sysctls: Sysctls::default(), stand_in, ident: 0x8000 }
+        Host {
+            network,
+            sysctls: Sysctls::default(),
+            stand_in,
+            fragments: Fragments::default(),
+            ident: 0x8000,
+        }
     }
 
     /// Whether a frame passes the host's checks that stand before everything else: nobody else may use
@@ -83,8 +93,12 @@ impl<'n> Host<'n> {
         let (side, frame) = (Side::of(passed.port), passed.bytes.as_slice());
         let Some((source, destination)) = ends(frame) else { return Handled::default() };
         let packet = &frame[ETHERNET..];
+        if passed.reason == PassReason::FragmentTimeout {
+            return self.tell_of_timeout(side, packet, (source, destination));
+        }
         if self.network.is_local(destination) {
-            return self.deliver(now, side, passed.reason, frame);
+            let Some(frame) = self.fragments.whole(frame) else { return Handled::default() };
+            return self.deliver(now, side, passed.reason, &frame);
         }
         if self.network.is_broadcast(destination) {
             // It reaches the stack, which answers nothing that was sent to everybody.
@@ -105,6 +119,29 @@ impl<'n> Host<'n> {
                     .and_then(|error| self.route(source, &error))
             }
         };
+        Handled { delivered: false, sent: sent.into_iter().collect() }
+    }
+
+    /// Tells the sender that the other fragments of its packet did not come. One that is to be forwarded was
+    /// on its way already.
+    fn tell_of_timeout(
+        &mut self,
+        side: Side,
+        packet: &[u8],
+        (source, destination): (IpAddr, IpAddr),
+    ) -> Handled {
+        self.ident = self.ident.wrapping_add(1);
+        let own = self.network.is_local(destination).then_some(destination);
+        let about = match own {
+            Some(_) => packet.to_vec(),
+            None => match forward::forward(self.network, packet, destination) {
+                Ok((_, _, packet)) => packet,
+                Err(_) => return Handled::default(),
+            },
+        };
+        let trouble = Trouble::FragmentTimeout { from: own };
+        let sent = forward::error(side, &about, trouble, self.ident)
+            .and_then(|error| self.route(source, &error));
         Handled { delivered: false, sent: sent.into_iter().collect() }
     }
 

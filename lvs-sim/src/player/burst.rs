@@ -1,10 +1,13 @@
 //! Packets of one moment: in bursts through the director, then what came of each.
 
 use lvs_core::explain::Event;
+use lvs_core::io::mem::PassedFrame;
 use lvs_core::io::{Frame, FrameIo, Verdict};
+use lvs_core::parse::{Parsed, parse};
 
 use super::{Player, Sent};
 use crate::explain::Explanation;
+use crate::host::HostFrame;
 use crate::record::describe;
 use crate::scenario::{Body, Packet, Side};
 
@@ -96,17 +99,41 @@ impl Player<'_> {
         for &i in seen {
             let Some(Verdict::Pass(_)) = slots[i].verdict else { continue };
             let Some(frame) = passed.next() else { continue };
-            let handled = self.host.take(self.now, &frame);
-            slots[i].delivered = handled.delivered;
-            for mut sent in handled.sent {
-                if sent.own {
-                    let (len, port) = (sent.bytes.len(), sent.side.port());
-                    let mut frame = Frame::new(&mut sent.bytes, 0, len, port);
-                    self.director.observe_output(self.now, &mut frame);
+            self.let_host_take(&mut slots[i], &frame);
+        }
+        // What was kept and is the host's after all comes behind, in the order of the packets.
+        for &i in seen {
+            if !slots[i].explanation.returns_to_host() {
+                continue;
+            }
+            for frame in passed.by_ref() {
+                self.let_host_take(&mut slots[i], &frame);
+                if !place_of_piece(&frame.bytes).is_some_and(|(_, more)| more) {
+                    break;
                 }
-                slots[i].sent.push(Sent { side: sent.side, bytes: sent.bytes });
             }
         }
+    }
+
+    fn let_host_take(&mut self, slot: &mut Slot<'_>, frame: &PassedFrame) {
+        let handled = self.host.take(self.now, frame);
+        slot.delivered |= handled.delivered;
+        for sent in self.let_director_see(handled.sent) {
+            slot.sent.push(sent);
+        }
+    }
+
+    /// The director takes notice of what the host sends of its own.
+    pub(super) fn let_director_see(&mut self, frames: Vec<HostFrame>) -> Vec<Sent> {
+        let noticed = frames.into_iter().map(|HostFrame { side, mut bytes, own }| {
+            if own {
+                let len = bytes.len();
+                let mut frame = Frame::new(&mut bytes, 0, len, side.port());
+                self.director.observe_output(self.now, &mut frame);
+            }
+            Sent { side, bytes }
+        });
+        noticed.collect()
     }
 
     fn record_slot(&mut self, time: &str, slot: &mut Slot<'_>) {
@@ -137,13 +164,9 @@ impl Slot<'_> {
         self.verdict == Some(Verdict::Absorb)
     }
 
-    /// Whether an IPv4 packet is the first piece of it: same addresses, identification and ports.
-    fn begins_with(&self, piece: &[u8]) -> bool {
-        let whole = self.bytes.get(ETHERNET..).unwrap_or_default();
-        self.is_absorbed()
-            && [4..6, 12..20, 20..24]
-                .into_iter()
-                .all(|part| whole.get(part.clone()) == piece.get(part))
+    /// Whether it leaves after its burst.
+    fn leaves_later(&self) -> bool {
+        self.is_absorbed() && self.explanation.leaves()
     }
 
     /// Whether it may wait for the neighbour with this address.
@@ -202,7 +225,8 @@ fn slots_of(packet: &Packet) -> Vec<Slot<'_>> {
 }
 
 /// Which frame of a burst caused a frame that the director sent afterwards: a request for the neighbour
-/// it waits for, or a piece of it. `cutting` is the frame that the last piece was of.
+/// it waits for, or the packet that was kept, which leave in the order they came. `cutting` is the frame that
+/// the last piece was of.
 fn owner(slots: &mut [Slot<'_>], sent: &Sent, cutting: &mut Option<usize>) -> usize {
     if slots.len() == 1 {
         return 0;
@@ -218,9 +242,9 @@ fn owner(slots: &mut [Slot<'_>], sent: &Sent, cutting: &mut Option<usize>) -> us
             let asker = slots.iter().position(|slot| !slot.asked && slot.may_wait_for(target));
             asker.inspect(|&i| slots[i].asked = true)
         }
-        None if is_later_piece(packet) => *cutting,
+        None if place_of_piece(&sent.bytes).is_some_and(|(offset, _)| offset > 0) => *cutting,
         None => {
-            let whole = slots.iter().position(|slot| !slot.cut && slot.begins_with(packet));
+            let whole = slots.iter().position(|slot| !slot.cut && slot.leaves_later());
             *cutting = whole;
             whole.inspect(|&i| slots[i].cut = true)
         }
@@ -228,7 +252,8 @@ fn owner(slots: &mut [Slot<'_>], sent: &Sent, cutting: &mut Option<usize>) -> us
     found.unwrap_or(slots.len() - 1)
 }
 
-/// Whether an IPv4 packet is a piece of another, and not the first.
-fn is_later_piece(packet: &[u8]) -> bool {
-    matches!(packet, [0x40..=0x4f, _, _, _, _, _, high, low, ..] if high & 0x1f != 0 || *low != 0)
+/// Of a frame that is a piece of a packet, where the piece belongs and whether more follow.
+fn place_of_piece(frame: &[u8]) -> Option<(u32, bool)> {
+    let Parsed::Ip(headers) = parse(frame) else { return None };
+    headers.fragment.map(|fragment| (fragment.offset, fragment.more))
 }

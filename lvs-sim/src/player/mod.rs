@@ -281,7 +281,8 @@ impl<'s> Player<'s> {
             let before = self.now;
             self.now = self.now.max(deadline);
             let done = self.director.handle_timers(self.now, usize::MAX);
-            let frames = self.drain();
+            let mut frames = self.drain();
+            frames.extend(self.let_host_see());
             let estimated = self.rates.due() <= self.now;
             if estimated {
                 let services = self.director.services(self.now);
@@ -330,6 +331,16 @@ impl<'s> Player<'s> {
             .filter_map(|sent| describe(self.network, sent.side, &sent.bytes, None))
             .collect();
         self.record.async_outcomes(time, &outcomes);
+    }
+
+    /// Gives the host what the director leaves to it without a packet as the cause.
+    fn let_host_see(&mut self) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for frame in self.io.passed() {
+            let handled = self.host.take(self.now, &frame);
+            sent.extend(self.let_director_see(handled.sent));
+        }
+        sent
     }
 
     /// Takes every frame that the director wants to send of its own accord.

@@ -36,6 +36,7 @@ const MODULES: &[(&str, Allowed)] = &[
     ("parse", Allowed::Only(&["addr", "drop", "flow", "ids", "wire"])),
     ("persist", Allowed::Only(&["addr", "conn", "flow", "ids"])),
     ("prefetch", Allowed::Only(&[])),
+    ("reassembly", Allowed::Only(&["addr", "drop", "ids", "lookup", "store", "time"])),
     ("route", Allowed::Only(&["addr", "command", "ids"])),
     ("sched", Allowed::Only(&["command", "dest", "flow", "ids", "time"])),
     ("service", Allowed::Only(&["addr", "command", "flow", "ids", "lookup", "sched", "stats"])),

@@ -27,7 +27,7 @@ impl Director {
             Err(verdict) => return verdict,
         };
         let Leaving { port, link, .. } = leaving;
-        let (too_big, may_be_cut) = cut_rule(frame, headers, link.mtu);
+        let (too_big, may_be_cut) = cut_rule(frame, seen, link.mtu);
         if too_big && !may_be_cut {
             let kind = IcmpError::TooBig { mtu: link.mtu };
             return self.refuse_to_forward(frame, headers, way, kind, DropReason::TooBig);

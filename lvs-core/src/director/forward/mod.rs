@@ -5,6 +5,7 @@
 use core::net::IpAddr;
 
 use super::cut::finish_checksum;
+use super::fragments::is_too_big;
 use super::inbound::Seen;
 use super::{Director, Link};
 use crate::addr::{Family, MacAddr};
@@ -144,8 +145,11 @@ impl Director {
             return Err(Verdict::Drop(DropReason::NeighborQueueFull));
         };
         if too_big {
+            if self.neighbors.at(neighbor).mac().is_none() {
+                x.event(seen.n, || Event::WaitsForNeighbor(port));
+            }
             finish_checksum(frame, headers);
-            return Err(self.cut_later(frame, neighbor, None));
+            return Err(self.cut_later(frame, neighbor, seen.cut));
         }
         let Some(mac) = self.neighbors.at(neighbor).mac() else {
             x.event(seen.n, || Event::WaitsForNeighbor(port));
@@ -158,7 +162,7 @@ impl Director {
     /// Answers a packet of a connection with an ICMP error, which counts as an outgoing packet of the
     /// connection (rules F3, I4); not where the server knows another virtual end than the error quotes.
     #[cold]
-    fn refuse_to_forward(
+    pub(super) fn refuse_to_forward(
         &mut self,
         frame: &mut Frame<'_>,
         headers: &Headers,
@@ -177,7 +181,7 @@ impl Director {
 
     /// The neighbour as seen from the packet's VLAN: tags are kept on the port they came in by.
     #[inline]
-    fn neighbor_in_vlan(
+    pub(super) fn neighbor_in_vlan(
         &mut self,
         frame: &Frame<'_>,
         headers: &Headers,
@@ -309,9 +313,14 @@ pub(super) fn turn_into_error(
     Ok(())
 }
 
-/// Whether a packet is too big for a link and, if so, may leave in pieces: IPv4 without DF.
+/// Whether a packet is too big for a link and, if so, may leave in pieces: IPv4 without DF. One that came in
+/// fragments is taken for too big, as it leaves in pieces in any case (rule F9).
 #[inline]
-pub(super) fn cut_rule(frame: &Frame<'_>, headers: &Headers, mtu: u32) -> (bool, bool) {
+pub(super) fn cut_rule(frame: &Frame<'_>, seen: &Seen<'_>, mtu: u32) -> (bool, bool) {
+    let headers = seen.headers;
+    if let Some(cut) = seen.cut {
+        return (true, !is_too_big(headers, &cut, mtu, headers.dont_fragment));
+    }
     let too_big = packet_len(frame, headers) > mtu;
     let whole = frame.offload.segments.is_none() && !headers.dont_fragment;
     (too_big, headers.family == Family::V4 && whole)

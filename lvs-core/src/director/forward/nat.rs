@@ -39,7 +39,7 @@ impl Director {
             Ok(leaving) => leaving,
             Err(verdict) => return verdict,
         };
-        let (too_big, may_be_cut) = cut_rule(frame, headers, leaving.link.mtu);
+        let (too_big, may_be_cut) = cut_rule(frame, seen, leaving.link.mtu);
         if too_big && !may_be_cut {
             let kind = IcmpError::TooBig { mtu: leaving.link.mtu };
             return self.refuse_to_forward(frame, headers, way, kind, DropReason::TooBig);

@@ -4,6 +4,7 @@ use super::{Leaving, Way, ethertype};
 use crate::addr::Family;
 use crate::command::{ForwardingMethod, Tunnel};
 use crate::director::cut::finish_checksum;
+use crate::director::fragments::is_too_big;
 use crate::director::inbound::Seen;
 use crate::director::{Director, Link};
 use crate::drop::DropReason;
@@ -14,12 +15,23 @@ use crate::io::{Frame, Verdict};
 use crate::parse::Headers;
 use crate::store::Cut;
 use crate::wire::icmp::IcmpError;
-use crate::wire::{ethernet, ipv6};
+use crate::wire::{ethernet, ipv4, ipv6};
 
 /// The smallest MTU of an IPv4 link (RFC 791 §3.2); a tunnel that leaves less is none.
 const MTU_MIN_V4: u32 = 68;
 /// The longest IP packet.
 const IP_LEN_MAX: u32 = 0xffff;
+
+/// What a tunnel has room for.
+struct Room {
+    /// Of the outer packet.
+    family: Family,
+    /// The longest outer packet.
+    outer_mtu: u32,
+    overhead: u32,
+    /// Whether the packet inside must not be fragmented, and is asked.
+    dont_fragment: bool,
+}
 
 impl Director {
     /// Sends a packet through its destination's tunnel (rules F1 to F4, F6, F7).
@@ -48,19 +60,16 @@ impl Director {
         let tunnel = self.tunnel_of(way.destination);
         let now = self.now;
         let outer_mtu = self.dests.at_mut(way.destination).path_mtu(link.mtu, now);
-        let overhead = tunnel::overhead(Family::of(to), tunnel) as u32;
-        let mtu = outer_mtu.saturating_sub(overhead);
-        let least = if to.is_ipv4() { MTU_MIN_V4 } else { ipv6::MTU_MIN as u32 - overhead };
-        let too_big = headers.ip_len > mtu;
         let dont_fragment = headers.dont_fragment && self.tunables.pmtu_disc;
-        let may_be_cut = headers.family == Family::V4 && !dont_fragment;
-        if mtu < least || headers.ip_len + overhead > IP_LEN_MAX {
-            return Verdict::Drop(DropReason::TooBig);
-        }
-        if too_big && !may_be_cut {
-            let kind = IcmpError::TooBig { mtu };
-            return self.refuse_to_forward(frame, headers, way, kind, DropReason::TooBig);
-        }
+        let overhead = tunnel::overhead(Family::of(to), tunnel) as u32;
+        let room = Room { family: Family::of(to), outer_mtu, overhead, dont_fragment };
+        let cut = match self.fit(seen, &room) {
+            Ok(cut) => cut,
+            Err(Some(kind)) => {
+                return self.refuse_to_forward(frame, headers, way, kind, DropReason::TooBig);
+            }
+            Err(None) => return Verdict::Drop(DropReason::TooBig),
+        };
         let Some(neighbor) = self.neighbor_in_vlan(frame, headers, port, neighbor) else {
             return Verdict::Drop(DropReason::NeighborQueueFull);
         };
@@ -80,9 +89,11 @@ impl Director {
         if let Err(reason) = encapsulate(frame, headers, keeps_tags, &outer) {
             return Verdict::Drop(reason);
         }
-        if too_big {
-            let ident = self.next_long_ident();
-            return self.cut_later(frame, neighbor, Some(Cut { mtu: outer_mtu, ident }));
+        if cut.is_some() {
+            if self.neighbors.at(neighbor).mac().is_none() {
+                x.event(seen.n, || Event::WaitsForNeighbor(port));
+            }
+            return self.cut_later(frame, neighbor, cut);
         }
         let Some(mac) = self.neighbors.at(neighbor).mac() else {
             x.event(seen.n, || Event::WaitsForNeighbor(port));
@@ -90,6 +101,39 @@ impl Director {
         };
         set_addresses(frame, &link, mac);
         Verdict::Transmit(port)
+    }
+
+    /// How a packet leaves through a tunnel, in pieces or (`None`) whole; or why it does not, which the sender is
+    /// told unless no packet could.
+    fn fit(&mut self, seen: &Seen<'_>, room: &Room) -> Result<Option<Cut>, Option<IcmpError>> {
+        let Room { family, outer_mtu, overhead, dont_fragment } = *room;
+        let headers = seen.headers;
+        let mtu = outer_mtu.saturating_sub(overhead);
+        let least = match family {
+            Family::V4 => MTU_MIN_V4,
+            Family::V6 => ipv6::MTU_MIN as u32 - overhead,
+        };
+        if mtu < least || headers.ip_len + overhead > IP_LEN_MAX {
+            return Err(None);
+        }
+        let (refused, may_be_long) = match seen.cut {
+            Some(came) => (is_too_big(headers, &came, mtu, dont_fragment), true),
+            None => {
+                let long = headers.ip_len > mtu;
+                (long && (headers.family == Family::V6 || dont_fragment), long)
+            }
+        };
+        if refused {
+            return Err(Some(IcmpError::TooBig { mtu }));
+        }
+        if !may_be_long {
+            return Ok(None);
+        }
+        let outer = Cut::outer(outer_mtu, self.next_long_ident());
+        Ok(Some(match seen.cut {
+            Some(came) => cut_of_whole(came, headers.family, outer, room),
+            None => outer,
+        }))
     }
 
     /// The kind of a destination's tunnel. A connection keeps its method, but the kind is the
@@ -105,6 +149,26 @@ impl Director {
     fn next_long_ident(&mut self) -> u32 {
         u32::from(self.next_ident()) << 16 | u32::from(self.next_ident())
     }
+}
+
+/// How the outer packet of one that came in fragments is cut: no longer than those, its own headers included
+/// (rule F9). Where the families differ the kernel forgets their length.
+fn cut_of_whole(came: Cut, inner: Family, outer: Cut, room: &Room) -> Cut {
+    let Room { family, overhead, .. } = *room;
+    let ip_len = match family {
+        Family::V4 => ipv4::HEADER_LEN,
+        Family::V6 => ipv6::HEADER_LEN,
+    };
+    let mut cut = Cut { parts: came.parts, ..outer };
+    if inner == family {
+        (cut.whole, cut.mtu) = (came.whole.min(outer.whole), came.mtu.min(outer.mtu));
+    }
+    if cut.parts.first > 0 {
+        // What stands in front of the first piece now is part of what it carries.
+        let more = came.front + (overhead as usize - ip_len) as u16;
+        cut.parts.first = cut.parts.first.saturating_add(more);
+    }
+    cut
 }
 
 fn set_addresses(frame: &mut Frame<'_>, link: &Link, mac: crate::addr::MacAddr) {
