@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::run::station::Station;
+
 /// A Linux Virtual Server director in user space.
 #[derive(Debug, Parser)]
 #[command(version, about, arg_required_else_help = true)]
@@ -48,8 +50,24 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Receive and send on this interface; give it twice for a director with two arms
-    #[arg(long, short, value_name = "NAME", required = true)]
+    #[arg(long, short, value_name = "NAME", required_unless_present = "tap")]
     pub(crate) interface: Vec<String>,
+
+    /// Receive and send on this TAP device, made if it is not there; give it twice for two arms
+    ///
+    /// The director is a station of its own at the far end of the device's wire, with this address:
+    /// NAME,address=ADDRESS/LENGTH[,address6=…][,gateway=…][,gateway6=…][,mac=…][,mtu=…][,queues=…]
+    /// [,bridge=NAME][,persistent]. Without mac= it has one made from the names of machine and device.
+    /// bridge= makes the device a port of that bridge; a persistent one stays when the director ends.
+    /// For example, between clients and servers on two bridges:
+    /// --tap lvs0,address=10.0.0.2/24,bridge=br0 --tap lvs1,address=10.0.1.2/24,bridge=br1
+    #[arg(
+        long,
+        value_name = "NAME,address=…",
+        conflicts_with_all = ["interface", "no_guard"],
+        verbatim_doc_comment
+    )]
+    pub(crate) tap: Vec<Station>,
 
     /// The services and real servers: lines of ipvsadm and of iptables … -j MARK; see `check`
     ///
@@ -90,6 +108,14 @@ pub(crate) struct RunArgs {
     /// The least level that is logged to stderr
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "LVS_LOG")]
     pub(crate) log_level: LogLevel,
+}
+
+impl RunArgs {
+    /// The names of the ports, in their order.
+    pub(crate) fn port_names(&self) -> Vec<String> {
+        let taps = self.tap.iter().map(|station| station.device.name().to_owned());
+        self.interface.iter().cloned().chain(taps).collect()
+    }
 }
 
 #[derive(Debug, Args)]

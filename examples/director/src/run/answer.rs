@@ -34,7 +34,7 @@ impl HostAnswers {
     ) {
         let Parsed::Ip(headers) = parse_super(frame.bytes()) else { return };
         let (addr, port) = (headers.dst(), headers.flow.virtual_port());
-        if !takeover.guard.covers(headers.protocol, addr, port) {
+        if !takeover.hides(headers.protocol, addr, port) {
             return;
         }
         let Some(spec) = takeover.ports.iter().find(|port| port.id == frame.port()) else { return };

@@ -177,7 +177,7 @@ impl Program for Runtime<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_ms: self.now().as_millis(),
-            interfaces: self.args.interface.clone(),
+            interfaces: self.names.clone(),
             rules: self.args.rules.as_ref().map(|path| path.display().to_string()),
             connections_max: limits.connections_max,
             templates_max: limits.templates_max,
@@ -204,7 +204,7 @@ impl Program for Runtime<'_> {
         marks: &[MarkLine],
         settings: &[Setting],
     ) -> Result<(), Refusal> {
-        let port = |name: &str| port_named(self.args, name);
+        let port = |name: &str| port_named(&self.names, name);
         let commands = transaction::amendment(&self.director, marks, settings, port)?;
         let mut configuration = Configuration::of_director(&mut self.director, now);
         for command in &commands {
@@ -225,6 +225,6 @@ impl Program for Runtime<'_> {
     }
 
     fn interface(&self, port: PortId) -> Option<String> {
-        self.args.interface.get(port.index()).cloned()
+        self.names.get(port.index()).cloned()
     }
 }

@@ -12,22 +12,24 @@ use lvs_core::limits::{LimitError, Limits};
 use lvs_core::time::{Duration, Instant};
 use lvs_core::wire::ndp;
 use lvs_guard::Guard;
-use lvs_io_afpacket::AfPacket;
 
 use crate::cli::RunArgs;
 use crate::rules::{self, RulesError};
 
 mod answer;
+mod backend;
 mod configuration;
 mod control;
 mod printer;
 mod reload;
 mod routes;
 mod signals;
+pub(crate) mod station;
 mod takeover;
 mod watch;
 
 use answer::HostAnswers;
+use backend::{Backend, BackendError};
 use configuration::Configuration;
 use control::Control;
 use printer::Printer;
@@ -48,7 +50,7 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Rule(#[from] lvs_admin::rules::RuleError),
     #[error(transparent)]
-    Io(#[from] lvs_io_afpacket::Error),
+    Io(#[from] BackendError),
     #[error("{0}")]
     Guard(#[from] lvs_guard::GuardError),
     #[error("limits: {0}")]
@@ -66,13 +68,15 @@ struct Runtime<'a> {
     args: &'a RunArgs,
     clock: Clock,
     director: Director,
-    io: AfPacket,
+    io: Backend,
+    /// The names of the ports.
+    names: Vec<String>,
     guard: Option<Guard>,
     takeover: Takeover,
     /// The rules in force.
     configuration: Configuration,
     control: Control,
-    /// Where the guard hides packets from the host and `--silent` is not given.
+    /// Where no host sees the packets and `--silent` is not given.
     answers: Option<HostAnswers>,
     watch: Watch,
     printer: Printer,
@@ -89,26 +93,29 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
     };
     limits.check()?;
     let (signals, wake) = Signals::install().map_err(RunError::Signals)?;
-    let io = args.interface.iter().fold(AfPacket::builder(), |b, name| b.port(name)).wake_fd(wake);
-    let io = io.build()?;
+    let io = Backend::open(args, wake)?;
     let control = match &args.control {
         Some(path) => Control::open(path, &signals)?,
         None => Control::default(),
     };
+    // At the far end of a TAP device there is no host to hide from, or to answer.
+    let guarded = args.tap.is_empty() && !args.no_guard;
+    let alone = guarded || !args.tap.is_empty();
     let mut runtime = Runtime {
         args,
         clock: Clock::now(),
         director: Director::new(limits, random_seed())?,
         io,
-        guard: if args.no_guard { None } else { Some(Guard::open()?) },
+        names: args.port_names(),
+        guard: if guarded { Some(Guard::open()?) } else { None },
         takeover: Takeover::default(),
         configuration: Configuration::default(),
         control,
-        answers: (!args.no_guard && !args.silent).then(|| HostAnswers::new(&limits)),
+        answers: (alone && !args.silent).then(|| HostAnswers::new(&limits)),
         watch: Watch::default(),
         printer: Printer::start(),
     };
-    let marks = rules.mark_rules(|name| port_named(args, name))?;
+    let marks = rules.mark_rules(|name| port_named(&runtime.names, name))?;
     runtime.take_over(runtime.plan(&Configuration::of_rules(&rules, &marks)))?;
     runtime.replace(&rules, false)?;
     runtime.say_what_was_taken_over();
@@ -186,7 +193,7 @@ impl Runtime<'_> {
         }
         let old = std::mem::replace(&mut self.takeover, takeover);
         for gone in old.virtuals.iter().map(|v| v.addr) {
-            if self.takeover.virtuals.iter().all(|v| v.addr != gone) {
+            if !self.takeover.is_local(gone) {
                 self.director.apply(now, Command::RemoveLocal(gone))?;
                 self.groups_of(gone).for_each(|(port, group)| {
                     log_failure(self.io.leave_multicast(port, group));
@@ -207,7 +214,7 @@ impl Runtime<'_> {
         &self,
         addr: IpAddr,
     ) -> impl Iterator<Item = (PortId, lvs_core::addr::MacAddr)> + use<> {
-        let ports = self.args.interface.len() as u16;
+        let ports = self.names.len() as u16;
         let group = match addr {
             IpAddr::V4(_) => None,
             IpAddr::V6(addr) => Some(ndp::multicast_mac(ndp::solicited_node(addr))),
@@ -217,9 +224,9 @@ impl Runtime<'_> {
 
     fn take_events(&mut self) {
         while let Some(event) = self.io.next_event() {
-            tracing::warn!("{event}");
+            tracing::warn!("{}", event.text);
             // Also an interface that was only down may have been given another MAC address meanwhile.
-            if matches!(event, lvs_io_afpacket::Event::PortUp { .. }) {
+            if event.came_up {
                 self.renew();
             }
         }
@@ -254,11 +261,11 @@ fn may_need_answer(frame: &Frame<'_>) -> bool {
     )
 }
 
-fn port_named(args: &RunArgs, name: &str) -> Option<PortId> {
-    args.interface.iter().position(|interface| interface == name).map(|i| PortId(i as u16))
+fn port_named(names: &[String], name: &str) -> Option<PortId> {
+    names.iter().position(|port| port == name).map(|i| PortId(i as u16))
 }
 
-fn log_failure(done: Result<(), lvs_io_afpacket::Error>) {
+fn log_failure(done: Result<(), BackendError>) {
     if let Err(error) = done {
         tracing::warn!("{error}");
     }

@@ -10,7 +10,9 @@ use lvs_core::command::PortSpec;
 use lvs_guard::{GuardRule, GuardSpec};
 use lvs_io_afpacket::interfaces;
 
+use super::backend::Backend;
 use super::configuration::Configuration;
+use super::station;
 use super::takeover::{Takeover, Virtual, local_servers, marks_without_address};
 use super::{RunError, Runtime, port_named};
 use crate::rules;
@@ -40,7 +42,7 @@ impl Runtime<'_> {
 
     /// Becomes what a rules file says, or only tells what that takes.
     pub(super) fn replace(&mut self, rules: &Rules, dry_run: bool) -> Result<Plan, RunError> {
-        let mark_rules = rules.mark_rules(|name| port_named(self.args, name))?;
+        let mark_rules = rules.mark_rules(|name| port_named(&self.names, name))?;
         let now = self.now();
         let services = self.director.services(now);
         let in_force = self.director.mark_rules().to_vec();
@@ -66,9 +68,12 @@ impl Runtime<'_> {
 
     /// What there is to take over by this configuration, on the host as it is now.
     pub(super) fn plan(&self, configuration: &Configuration) -> Takeover {
-        let (interfaces, names) = (interfaces(), &self.args.interface);
-        let mut plan = Takeover::plan(configuration, &interfaces, names, &self.args.vip)
-            .with_gateways(configuration, names);
+        let (names, extra) = (&self.names, &self.args.vip);
+        let mut plan = match &self.io {
+            Backend::Interfaces(_) => Takeover::plan(configuration, &interfaces(), names, extra)
+                .with_gateways(configuration, names),
+            Backend::Taps(io) => Takeover::of_stations(configuration, &self.args.tap, io, extra),
+        };
         plan.carry_over(&self.takeover);
         plan
     }
@@ -114,6 +119,9 @@ impl Runtime<'_> {
                 guard.table(),
                 hidden(&self.takeover.guard)
             ),
+            None if !self.args.tap.is_empty() => {
+                tracing::info!("no guard is needed: the host is at the other end of each wire");
+            }
             None => tracing::warn!(
                 "no guard: the host's own stack sees the same packets and may answer or forward them"
             ),
@@ -139,7 +147,7 @@ impl Runtime<'_> {
         }
         tracing::info!(
             "forwarding on {}; SIGHUP applies the rules file anew, SIGUSR1 prints listings, SIGTERM stops",
-            self.args.interface.join(" and ")
+            self.names.join(" and ")
         );
     }
 
@@ -154,7 +162,7 @@ impl Runtime<'_> {
     }
 
     fn say_port(&self, port: &PortSpec) {
-        let name = &self.args.interface[port.id.index()];
+        let name = &self.names[port.id.index()];
         let addresses: Vec<String> = port.addresses.iter().map(|a| a.to_string()).collect();
         let addresses = match addresses.is_empty() {
             true => "no address of its own".to_owned(),
@@ -166,6 +174,11 @@ impl Runtime<'_> {
     fn give_warnings(&self, rules: &Rules) {
         for warning in rules.warnings() {
             tracing::warn!("{warning}");
+        }
+        if let Backend::Taps(io) = &self.io {
+            for warning in station::warnings(&self.args.tap, io, &self.configuration) {
+                tracing::warn!("{warning}");
+            }
         }
         if self.guard.is_some() {
             for server in local_servers(&self.configuration, &interfaces()) {

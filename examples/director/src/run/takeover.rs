@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use lvs_core::addr::{Family, Prefix};
 use lvs_core::command::{Command, PortSpec, RouteSpec, ServiceKey};
-use lvs_core::ids::PortId;
+use lvs_core::flow::Protocol;
+use lvs_core::ids::{L4Port, PortId};
 use lvs_guard::{GuardRule, GuardSpec};
 use lvs_io_afpacket::Interface;
 
@@ -27,6 +28,8 @@ pub(super) struct Takeover {
     pub(super) routes: Vec<RouteSpec>,
     pub(super) virtuals: Vec<Virtual>,
     pub(super) guard: GuardSpec,
+    /// Addresses of the director itself, which no host answers for; at the far end of TAP devices.
+    pub(super) own: Vec<IpAddr>,
 }
 
 impl Takeover {
@@ -111,13 +114,26 @@ impl Takeover {
         self.ports.sort_by_key(|port| port.id);
     }
 
+    /// Whether an address is the director's own or a virtual one.
+    pub(super) fn is_local(&self, addr: IpAddr) -> bool {
+        self.own.contains(&addr) || self.virtuals.iter().any(|virt| virt.addr == addr)
+    }
+
+    /// Whether the host does not see a packet to this address, protocol and port, which is then to be
+    /// answered in its place.
+    pub(super) fn hides(&self, protocol: Protocol, addr: IpAddr, port: L4Port) -> bool {
+        let nobody_there = !self.own.is_empty() && self.is_local(addr);
+        nobody_there || self.guard.covers(protocol, addr, port)
+    }
+
     /// The commands that tell a director about ports and virtual addresses.
     pub(super) fn commands(&self) -> Vec<Command> {
         let ports = self.ports.iter().cloned().map(Command::SetPort);
         let routes = std::iter::once(Command::SetRoutes(self.routes.clone()));
+        let own = self.own.iter().map(|&addr| Command::AddLocal { addr, answer: true });
         let locals =
             self.virtuals.iter().map(|v| Command::AddLocal { addr: v.addr, answer: v.answer });
-        ports.chain(routes).chain(locals).collect()
+        ports.chain(routes).chain(own).chain(locals).collect()
     }
 }
 
@@ -171,8 +187,6 @@ mod tests {
     use lvs_admin::names::NumericOnly;
     use lvs_admin::rules::{Rules, Supported};
     use lvs_core::addr::MacAddr;
-    use lvs_core::flow::Protocol;
-    use lvs_core::ids::L4Port;
 
     use super::*;
 

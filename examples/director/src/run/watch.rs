@@ -60,7 +60,7 @@ impl Runtime<'_> {
     fn report_conflicts(&mut self) {
         let conflicts = self.director.conflicts();
         for conflict in &conflicts[self.watch.conflicts.min(conflicts.len())..] {
-            let interface = &self.args.interface[conflict.port.index()];
+            let interface = &self.names[conflict.port.index()];
             let (mac, addr) = (conflict.mac, conflict.addr);
             let (asked, remedy) = match addr {
                 IpAddr::V4(_) => (
