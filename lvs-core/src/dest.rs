@@ -11,6 +11,7 @@ use crate::command::{DestinationSpec, ForwardingMethod, ServiceKey};
 use crate::flow::Endpoint;
 use crate::ids::{DestIndex, ServiceIndex};
 use crate::neighbor::NeighborIndex;
+use crate::stats::Counters;
 use crate::time::{Duration, Instant};
 
 mod front;
@@ -98,6 +99,11 @@ impl Destination {
         }
     }
 
+    /// One that stands in no service's list, though connections refer to it.
+    pub(crate) fn unlisted(spec: DestinationSpec, service_key: ServiceKey) -> Destination {
+        Destination { service: None, ..Destination::new(spec, service_key, ServiceIndex(0)) }
+    }
+
     /// Address and port.
     pub fn addr(&self) -> Endpoint {
         self.spec.addr
@@ -169,6 +175,17 @@ impl Destination {
             Some(path) if path.used => path.mtu.min(link),
             _ => link,
         }
+    }
+
+    /// Remembers what depends on the past: whether it is full, and its last weight that was not 0. Returns
+    /// whether that weight is another now.
+    pub(crate) fn recall(&mut self, overloaded: bool, last_weight: u32) -> bool {
+        self.overloaded = overloaded && self.spec.upper_threshold != 0;
+        let before = self.last_weight;
+        if self.spec.weight == 0 {
+            self.last_weight = last_weight;
+        }
+        self.last_weight != before
     }
 
     /// Whether it stands in a service's list.
@@ -289,6 +306,20 @@ impl Destinations {
         self.slots[index.index()].as_ref().expect("INVARIANT: an index in use names a destination")
     }
 
+    /// Whether a place holds the destination of that service with that address.
+    pub(crate) fn is(&self, index: DestIndex, key: ServiceKey, addr: Endpoint) -> bool {
+        let at = self.slots.get(index.index()).and_then(|slot| slot.as_ref());
+        at.is_some_and(|d| d.service_key == key && d.spec.addr == addr)
+    }
+
+    /// The first place at `from` or behind whose destination is listed or has connections or templates.
+    pub(crate) fn next_from(&self, from: u32) -> Option<DestIndex> {
+        let slots = self.slots.iter().enumerate().skip(from as usize);
+        let mut in_use = slots.filter_map(|(i, slot)| Some((i, slot.as_ref()?)));
+        let found = in_use.find(|(_, d)| d.is_listed() || d.references() > 0);
+        found.map(|(i, _)| DestIndex(i as u32))
+    }
+
     /// The destination at a place that is in use.
     pub(crate) fn at_mut(&mut self, index: DestIndex) -> &mut Destination {
         self.slots[index.index()].as_mut().expect("INVARIANT: an index in use names a destination")
@@ -357,6 +388,11 @@ impl Destinations {
         if orphaned {
             front.counters = Front::EMPTY.counters;
         }
+    }
+
+    /// What a destination counted; for one that is not listed, what it would go on from (rule L1).
+    pub(crate) fn counters_if_added_again(&self, index: DestIndex) -> Counters {
+        if self.at(index).orphaned { Front::EMPTY.counters } else { self.front(index).counters }
     }
 
     /// Sets all counters to zero.

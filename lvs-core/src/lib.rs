@@ -30,6 +30,7 @@
 //! | [`sched`], [`dest`] | schedulers and the real servers they choose from |
 //! | [`state`] | TCP and UDP states and how long they last |
 //! | [`explain`] | why a packet went where it went |
+//! | [`snapshot`] | connections, templates and counters out and in again: warm restart, fail-over |
 //!
 //! # Features
 //!
@@ -69,6 +70,7 @@ mod reassembly;
 mod route;
 pub mod sched;
 mod service;
+pub mod snapshot;
 pub mod state;
 pub mod stats;
 mod store;

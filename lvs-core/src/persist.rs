@@ -166,6 +166,18 @@ impl TemplateTable {
         Ok(TemplateId(place))
     }
 
+    /// The same for a template that is spoilt from the start; its key has [`SPOILT_PORT`] already.
+    ///
+    /// # Errors
+    /// [`Full`] if `capacity` templates are there.
+    pub(crate) fn insert_spoilt(&mut self, key: &FlowKey) -> Result<TemplateId, Full> {
+        let place = self.take_place()?;
+        self.templates[place as usize] =
+            Template { key: *key, state: State::Spoilt, ..Template::NONE };
+        self.len += 1;
+        Ok(TemplateId(place))
+    }
+
     /// Removes a template.
     ///
     /// # Panics

@@ -68,6 +68,12 @@ impl Timeouts {
         Ok(index)
     }
 
+    /// The number of a timeout in ticks that is in use.
+    pub fn index_of(&self, ticks: u32) -> Option<u16> {
+        let at = self.sorted.binary_search_by_key(&ticks, |&(value, _)| value).ok()?;
+        Some(self.sorted[at].1)
+    }
+
     /// The timeout of a number, in ticks; 0 for a number that was never given.
     #[inline]
     pub fn ticks(&self, index: u16) -> u32 {

@@ -41,7 +41,9 @@ impl Director {
             Command::DeleteDestination(key, addr) => self.delete_destination(&key, addr),
             Command::Zero(key) => self.zero(key),
             Command::SetTimeouts(spec) => {
-                self.make_room_for_timeouts();
+                if !self.make_room_for_timeouts() {
+                    return Err(ApplyError::Limit("of timeouts in use"));
+                }
                 self.lifetimes.apply(&mut self.timeouts, spec);
                 Ok(())
             }
@@ -301,7 +303,7 @@ impl Director {
     }
 
     /// The position of a destination in its service's list.
-    fn listed(&self, service: ServiceIndex, addr: Endpoint) -> Option<usize> {
+    pub(super) fn listed(&self, service: ServiceIndex, addr: Endpoint) -> Option<usize> {
         let list = &self.services.at(service).list;
         list.iter().position(|&index| self.dests.at(index).addr() == addr)
     }
@@ -335,16 +337,24 @@ impl Director {
         }
     }
 
-    fn tell_scheduler(&mut self, service: ServiceIndex, change: Change) {
+    pub(super) fn tell_scheduler(&mut self, service: ServiceIndex, change: Change) {
         let service = self.services.at_mut(service);
         service.scheduler.changed(&Candidates::new(&service.list, &self.dests), change);
     }
 
-    /// Forgets timeouts that nobody has any more, if there are many.
-    fn make_room_for_timeouts(&mut self) {
-        if self.timeouts.len() + 8 < usize::from(super::TIMEOUTS_MAX) {
-            return;
+    /// Forgets timeouts that nobody has any more, if there are many; tells whether there is room for those
+    /// of a command.
+    fn make_room_for_timeouts(&mut self) -> bool {
+        const ROOM: usize = 8;
+        let most = usize::from(super::TIMEOUTS_MAX) - ROOM;
+        if self.timeouts.len() >= most {
+            self.forget_timeouts();
         }
+        self.timeouts.len() < most
+    }
+
+    /// Forgets timeouts that nobody has any more.
+    pub(super) fn forget_timeouts(&mut self) {
         let (conns, mut from) = (&self.conns, 0);
         let live = core::iter::from_fn(|| {
             let id: ConnId = conns.next_live(from)?;

@@ -171,7 +171,8 @@ impl Director {
     fn ends_at(&self, last_seen: u32, timeout: u32) -> u64 {
         let now = self.now.as_millis();
         let age = (now as u32).wrapping_sub(last_seen);
-        now.saturating_sub(u64::from(age)) + u64::from(timeout)
+        // In this order, because what was imported may have been seen before the clock began.
+        (now + u64::from(timeout)).saturating_sub(u64::from(age))
     }
 
     /// What is left of a timeout at this moment.
@@ -238,7 +239,9 @@ impl Director {
     fn handle_unlisted(&mut self) {
         while let Some(at) = self.next_unlisted_check.filter(|&at| at <= self.now) {
             let left = self.dests.check_unlisted(at);
-            self.next_unlisted_check = left.then(|| at + UNLISTED_CHECK);
+            // At the end of time there is no next look.
+            let next = Some(at + UNLISTED_CHECK).filter(|&next| next > at);
+            self.next_unlisted_check = next.filter(|_| left);
         }
     }
 

@@ -40,6 +40,7 @@ const MODULES: &[(&str, Allowed)] = &[
     ("route", Allowed::Only(&["addr", "command", "ids"])),
     ("sched", Allowed::Only(&["command", "dest", "flow", "ids", "time"])),
     ("service", Allowed::Only(&["addr", "command", "flow", "ids", "lookup", "sched", "stats"])),
+    ("snapshot", Allowed::Only(&["addr", "command", "flow", "ids", "state", "stats", "time"])),
     ("state", Allowed::Only(&["flow", "time", "wire"])),
     ("stats", Allowed::Only(&["drop"])),
     ("store", Allowed::Only(&["ids", "io"])),
