@@ -7,6 +7,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::addr::Family;
 use crate::command::{DestinationSpec, ForwardingMethod, ServiceKey};
 use crate::flow::Endpoint;
 use crate::ids::{DestIndex, ServiceIndex};
@@ -107,6 +108,11 @@ impl Destination {
     /// Address and port.
     pub fn addr(&self) -> Endpoint {
         self.spec.addr
+    }
+
+    /// Whether its service is one of IPv6; its own address may be of the other family.
+    pub(crate) fn serves_v6(&self) -> bool {
+        self.service_key.family() == Family::V6
     }
 
     /// The weight; 0 is quiesced.
@@ -441,7 +447,6 @@ mod tests {
     use core::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::addr::Family;
     use crate::ids::FwMark;
 
     fn destination(upper: u32, lower: u32) -> Destination {

@@ -52,3 +52,12 @@ pub(super) fn fold(addr: IpAddr) -> u32 {
 pub(super) fn bucket_of_256(number: u32) -> usize {
     (number.wrapping_mul(0x61c8_8647) >> 24) as usize
 }
+
+/// The number of a server's own address. It has as many words as those of its service: of an IPv6 server
+/// of an IPv4 service only the first counts (rule S11, `mh-families`).
+pub(super) fn fold_server(d: &Destination) -> u32 {
+    match d.addr().addr {
+        IpAddr::V6(addr) if !d.serves_v6() => (addr.to_bits() >> 96) as u32,
+        addr => fold(addr),
+    }
+}

@@ -75,7 +75,7 @@ impl Schedule for Maglev {
             .iter()
             .filter(|(_, d)| d.last_weight() > 0)
             .map(|(position, d)| {
-                let own = load::fold(d.addr().addr).wrapping_add(u32::from(d.addr().port.0));
+                let own = load::fold_server(d).wrapping_add(u32::from(d.addr().port.0));
                 Walk {
                     position: position as u32,
                     at: hash(own, KEY_FIRST) as usize % SLOTS,
