@@ -20,6 +20,7 @@ mod privileges;
 mod realserver;
 mod reload;
 mod tagged;
+mod tap;
 mod trunk;
 mod tunnel;
 mod vlan;
