@@ -13,6 +13,9 @@ use lvs_testnet::{Ab, AbReport, Host, Net, Output, Process, Signal, http};
 /// The binary under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_lvs-director");
 
+/// The program that speaks to it.
+const LVSADM: &str = env!("CARGO_BIN_EXE_lvsadm");
+
 /// How long anything may take on a machine that is slow and busy. Only a failing test waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -73,6 +76,75 @@ impl Drop for RulesFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// A path for a control socket, of which the file goes when it is no longer needed.
+pub(crate) struct SocketPath(PathBuf);
+
+impl SocketPath {
+    pub(crate) fn new() -> SocketPath {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // The target folder's name may be too long for a socket.
+        let name = format!("lvs-wire-{}-{number}.sock", std::process::id());
+        SocketPath(std::env::temp_dir().join(name))
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().expect("the folder's name is UTF-8")
+    }
+
+    /// `lvsadm` with the words of `line`, which reads `input`.
+    #[track_caller]
+    pub(crate) fn lvsadm_reading(&self, line: &str, input: &str) -> Admin {
+        let mut child = std::process::Command::new(LVSADM)
+            .args(["--socket", self.path()])
+            .args(line.split_whitespace())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{LVSADM}: {error}"));
+        let mut stdin = child.stdin.take().expect("it is piped");
+        // Whoever does not read its input closes it.
+        let _ = io::Write::write_all(&mut stdin, input.as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().unwrap_or_else(|error| panic!("lvsadm: {error}"));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Admin {
+            status: output.status.code(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+
+    /// `lvsadm` with the words of `line`.
+    #[track_caller]
+    pub(crate) fn lvsadm(&self, line: &str) -> Admin {
+        self.lvsadm_reading(line, "")
+    }
+
+    /// The same; it succeeds and has nothing to complain about. Returns what it printed.
+    #[track_caller]
+    pub(crate) fn done(&self, line: &str) -> String {
+        let admin = self.lvsadm(line);
+        assert_eq!((admin.status, admin.stderr.as_str()), (Some(0), ""), "lvsadm {line}");
+        admin.stdout
+    }
+}
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What came of a command line of `lvsadm`.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// A running director. It is killed when dropped; of a test that fails it prints its log.

@@ -11,6 +11,7 @@ mod addresses;
 mod arp;
 mod balance;
 mod bulk;
+mod control;
 mod director;
 mod far;
 mod far_tunnel;
