@@ -5,6 +5,8 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
 use lvs_core::addr::Family;
+use lvs_core::io::vnet;
+use lvs_core::io::{Checksum, Offload, SegmentKind, Segments};
 
 use crate::apply::index_of;
 use crate::decap::Unfinished;
@@ -15,16 +17,6 @@ use crate::sysctl::Sysctl;
 
 /// The file that TUN devices are made with.
 const CONTROL: &str = "/dev/net/tun";
-
-/// Bytes of the header in front of each packet (Virtual I/O Device specification 1.2 §5.1.6, without
-/// `num_buffers`).
-const HEADER_LEN: usize = 10;
-/// Of its `flags`: the checksum is unfinished.
-const NEEDS_CSUM: u8 = 1;
-/// Of its `gso_type`: segments of TCP over IPv4, of TCP over IPv6, of UDP.
-const GSO_TCPV4: u8 = 1;
-const GSO_TCPV6: u8 = 4;
-const GSO_UDP: u8 = 5;
 
 /// A device; it is there as long as this value.
 #[derive(Debug)]
@@ -64,10 +56,8 @@ impl Device {
         unfinished: Option<Unfinished>,
         segment: impl Fn(&Unfinished) -> usize,
     ) -> io::Result<()> {
-        let header = match &unfinished {
-            None => [0; HEADER_LEN],
-            Some(unfinished) => header(packet, unfinished, segment(unfinished)),
-        };
+        let offload = unfinished.as_ref().map(|of| offload(packet, of, segment(of)));
+        let header = vnet::encode(&offload.unwrap_or_default());
         rustix::io::writev(&self.file, &[IoSlice::new(&header), IoSlice::new(packet)])?;
         Ok(())
     }
@@ -97,27 +87,23 @@ fn set_up(name: &str, ipv6: bool) -> Result<(), Error> {
     up().map_err(failed(format!("ip link set {name} up")))
 }
 
-fn header(packet: &[u8], unfinished: &Unfinished, segment: usize) -> [u8; HEADER_LEN] {
-    let mut header = [0; HEADER_LEN];
-    let mut put = |at: usize, value: u16| {
-        header[at..at + 2].copy_from_slice(&value.to_ne_bytes());
+/// What the device is to know about a packet whose checksum is not finished.
+fn offload(packet: &[u8], unfinished: &Unfinished, segment: usize) -> Offload {
+    let kind = match (unfinished.is_tcp, packet.first().map(|byte| byte >> 4)) {
+        (false, _) => SegmentKind::Udp,
+        (true, Some(4)) => SegmentKind::Tcp4,
+        (true, _) => SegmentKind::Tcp6,
     };
     let payload = packet.len().saturating_sub(usize::from(unfinished.headers));
     let is_merged = segment > 0 && payload > segment;
-    if is_merged {
-        put(2, unfinished.headers);
-        put(4, segment as u16);
-    }
-    put(6, unfinished.start);
-    put(8, unfinished.offset);
-    header[0] = NEEDS_CSUM;
-    header[1] = match (is_merged, unfinished.is_tcp, packet[0] >> 4) {
-        (false, ..) => 0,
-        (true, false, _) => GSO_UDP,
-        (true, true, 4) => GSO_TCPV4,
-        (true, true, _) => GSO_TCPV6,
-    };
-    header
+    let segments = is_merged.then(|| Segments {
+        kind,
+        size: segment as u16,
+        header_len: unfinished.headers,
+        ecn: false,
+    });
+    let Unfinished { start, offset, .. } = *unfinished;
+    Offload { checksum: Checksum::Partial { start, offset }, segments }
 }
 
 #[cfg(test)]
@@ -128,25 +114,22 @@ mod tests {
         Unfinished { start: 20, offset: 16, headers: 40, is_tcp: true }
     }
 
-    fn field(header: &[u8; HEADER_LEN], at: usize) -> u16 {
-        u16::from_ne_bytes([header[at], header[at + 1]])
-    }
-
     #[test]
     fn only_a_packet_longer_than_a_segment_is_told_to_be_several() {
         let packet = [0x45; 3000];
-        let merged = header(&packet, &tcp(), 1440);
-        assert_eq!((merged[0], merged[1]), (NEEDS_CSUM, GSO_TCPV4));
-        assert_eq!([2, 4, 6, 8].map(|at| field(&merged, at)), [40, 1440, 20, 16]);
-        let single = header(&packet[..1480], &tcp(), 1440);
-        assert_eq!((single[0], single[1]), (NEEDS_CSUM, 0));
-        assert_eq!([2, 4, 6, 8].map(|at| field(&single, at)), [0, 0, 20, 16]);
+        let merged = offload(&packet, &tcp(), 1440);
+        assert_eq!(merged.checksum, Checksum::Partial { start: 20, offset: 16 });
+        let segments = merged.segments.unwrap();
+        assert_eq!((segments.size, segments.header_len), (1440, 40));
+        assert_eq!(offload(&packet[..1480], &tcp(), 1440).segments, None);
     }
 
     #[test]
     fn the_kind_of_segments_follows_family_and_protocol() {
-        assert_eq!(header(&[0x60; 3000], &tcp(), 1440)[1], GSO_TCPV6);
+        let kind = |packet: &[u8], of| offload(packet, &of, 1440).segments.unwrap().kind;
+        assert_eq!(kind(&[0x45; 3000], tcp()), SegmentKind::Tcp4);
+        assert_eq!(kind(&[0x60; 3000], tcp()), SegmentKind::Tcp6);
         let udp = Unfinished { offset: 6, headers: 28, is_tcp: false, ..tcp() };
-        assert_eq!(header(&[0x45; 3000], &udp, 1440)[1], GSO_UDP);
+        assert_eq!(kind(&[0x45; 3000], udp), SegmentKind::Udp);
     }
 }

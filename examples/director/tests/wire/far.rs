@@ -11,7 +11,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use lvs_testnet::{Host, Process, Signal, require};
+use lvs_testnet::{Host, PacketSocket, Process, Signal, require};
 
 use crate::director::{PATIENCE, PROGRAM};
 
@@ -106,6 +106,13 @@ impl Far {
     /// The director's address towards the servers, in the family of `like`.
     pub(crate) fn director_towards(&self, like: IpAddr) -> IpAddr {
         if like.is_ipv4() { v4(DIRECTORS, 1) } else { v6(DIRECTORS, 1) }
+    }
+
+    /// The gateway's interface towards a server, and that server's MAC address: frames that are sent here
+    /// reach the server as if they had been routed.
+    pub(crate) fn last_hop(&self, i: usize) -> (PacketSocket, [u8; 6]) {
+        let interface = format!("eth{}", i + 1);
+        (PacketSocket::open(&self.routers[1], &interface), self.servers[i].mac("eth0"))
     }
 
     /// Makes every server a real server of both VIPs; `options` name the method.

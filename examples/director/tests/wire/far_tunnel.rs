@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use lvs_testnet::{Ab, HttpServer, digest_of_pattern, http};
 
 use crate::director::Director;
-use crate::far::Far;
+use crate::far::{Far, RealServer};
 
 const REQUESTS: u32 = 10_000;
 const LARGE: u64 = 300_000_000;
@@ -35,7 +35,7 @@ fn web_servers(far: &Far) -> Vec<HttpServer> {
     far.servers.iter().map(|host| HttpServer::start(host, 80)).collect()
 }
 
-/// How many packets a real server said it opened, in the end.
+/// How many packets a real server said it opened.
 fn opened(printed: &str) -> u64 {
     let line = printed.lines().rfind(|line| line.starts_with("opened "));
     let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
@@ -107,8 +107,8 @@ fn upload_through(kinds: &[&str], len: u64, prepare: impl Fn(&Far)) {
         assert_eq!(digest.unwrap(), expected, "{kind}");
         director.stop();
     }
-    let printed: Vec<String> = made.into_iter().map(|server| server.stop()).collect();
-    assert!(!printed.concat().contains("dropped"), "{printed:?}");
+    let printed: String = made.into_iter().map(|server| server.stop()).collect();
+    assert!(!printed.contains("dropped"), "{printed}");
 }
 
 /// Makes a host's TCP send segments one by one instead of super-frames.
@@ -154,4 +154,38 @@ fn every_pair_of_inner_and_outer_family_carries_pages_and_uploads() {
     }
     let printed: Vec<String> = made.into_iter().map(|server| server.stop()).collect();
     assert!(!printed.concat().contains("dropped"), "{printed:?}");
+}
+
+/// Whether the kernel has a kind of link.
+fn knows(far: &Far, kind: &str) -> bool {
+    let host = &far.servers[0];
+    let probe = format!("ip link add probe type {kind} remote 192.0.2.1 local 192.0.2.2");
+    let words: Vec<&str> = probe.split_whitespace().collect();
+    let known = host.run(&words).status.success();
+    if known {
+        host.ip("link del probe");
+    }
+    known
+}
+
+#[test]
+fn the_kernels_own_modules_open_what_the_director_wraps() {
+    for (module, kind, tun, options) in
+        [("ipip", "ipip", "ipip", IPIP), ("gre", "gre", "gre", GRE), ("fou", "ipip", "gue", GUE)]
+    {
+        let far = Far::new(1);
+        if !knows(&far, kind) {
+            println!("skipped: kernel lacks {module}");
+            continue;
+        }
+        let vip = far.vip4().to_string();
+        let _web = web_servers(&far);
+        let made = RealServer::start(&far.servers[0], &["--vip", &vip, "--tun", tun, "--kernel"]);
+        let rules = web(far.vip4(), &servers4(&far), options);
+        let director = Director::start_on(&far.director, &rules, &ARMS);
+        let report = Ab::new(REQUESTS, 50, &format!("http://{vip}/")).run(&far.client);
+        assert_eq!((report.complete, report.failed), (REQUESTS, 0), "{}", report.text);
+        director.stop();
+        made.stop();
+    }
 }

@@ -15,6 +15,7 @@ mod control;
 mod director;
 mod far;
 mod far_tunnel;
+mod forged;
 mod host;
 mod persistence;
 mod privileges;
