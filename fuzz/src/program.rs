@@ -251,6 +251,7 @@ impl Operation {
                 pmtu_disc: bits & 32 != 0,
                 schedule_icmp: bits & 64 != 0,
                 nat_icmp_send: bits & 128 != 0,
+                ..Tunables::default()
             }),
             Operation::Pacing(enabled) => {
                 Command::SetIcmpPacing(IcmpPacing { enabled: *enabled, ..IcmpPacing::default() })

@@ -23,6 +23,7 @@
 //! | say what a real server needs | [`Spec`], [`Method`], [`commands`] |
 //! | see what its host lacks | [`Host::observe`], [`plan`] |
 //! | change it, and back | [`Applied`] |
+//! | see the routes of a director's host | [`routes`] |
 //! | open tunnels | [`Decapsulator`]; [`decap`] is what it does with one packet |
 //!
 //! # What stays when the process is killed
@@ -44,6 +45,7 @@ mod netlink;
 mod observe;
 mod plan;
 mod receiver;
+pub mod routes;
 mod spec;
 #[expect(unsafe_code, reason = "system calls that rustix has no function for")]
 mod sys;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lvs_core::addr::Prefix;
+use lvs_core::addr::{Family, Prefix};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
@@ -65,10 +65,13 @@ impl RouteSocket {
         Ok(found.into_iter().filter_map(address).collect())
     }
 
-    /// The unicast routes of the main table of IPv4.
-    pub(crate) fn routes_v4(&mut self) -> io::Result<Vec<RouteMessage>> {
+    /// The unicast routes of a family's main table.
+    pub(crate) fn routes(&mut self, family: Family) -> io::Result<Vec<RouteMessage>> {
         let mut ask = RouteMessage::default();
-        ask.header.address_family = AddressFamily::Inet;
+        ask.header.address_family = match family {
+            Family::V4 => AddressFamily::Inet,
+            Family::V6 => AddressFamily::Inet6,
+        };
         let found = self.dump(RouteNetlinkMessage::GetRoute(ask))?;
         let route = |message| match message {
             RouteNetlinkMessage::NewRoute(route)

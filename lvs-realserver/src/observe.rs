@@ -31,7 +31,7 @@ impl Host {
         let mut socket = RouteSocket::open().map_err(failed("opening a netlink socket"))?;
         let links = socket.links().map_err(failed("listing interfaces"))?;
         let addresses = socket.addresses().map_err(failed("listing addresses"))?;
-        let routes = socket.routes_v4().map_err(failed("listing routes"))?;
+        let routes = socket.routes(Family::V4).map_err(failed("listing routes"))?;
         let default_routes: BTreeSet<u32> = routes
             .iter()
             .filter(|route| route.header.destination_prefix_length == 0)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::run::OwnRoute;
 use crate::run::station::Station;
 
 /// A Linux Virtual Server director in user space.
@@ -88,6 +89,15 @@ pub(crate) struct RunArgs {
     /// A virtual address to answer ARP for, where a mark rule has no -d or a prefix
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) vip: Vec<IpAddr>,
+
+    /// A route of the director's own, in ip's words: "PREFIX via GATEWAY [dev NAME]" or "PREFIX dev NAME"; it goes
+    /// before the host's
+    #[arg(long, value_name = "ROUTE")]
+    pub(crate) route: Vec<OwnRoute>,
+
+    /// Whose routes through gateways to follow besides; a TAP device has none but its gateway=
+    #[arg(long, value_name = "WHOSE", default_value = "host")]
+    pub(crate) routes: RoutesOf,
 
     /// Do not answer in the host's place what belongs to no connection (RST, port unreachable, echo)
     #[arg(long)]
@@ -184,6 +194,15 @@ pub(crate) struct DemoArgs {
     /// Wait for Enter before each step and, in virtual time, before each moment of it
     #[arg(long)]
     pub(crate) pause: bool,
+}
+
+/// Whose routes through gateways a director follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum RoutesOf {
+    /// Those of the host's main tables, as they change
+    Host,
+    /// Nobody's: the interfaces' networks and --route are all
+    None,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

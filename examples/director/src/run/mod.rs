@@ -33,6 +33,7 @@ use backend::{Backend, BackendError};
 use configuration::Configuration;
 use control::Control;
 use printer::Printer;
+pub(crate) use routes::OwnRoute;
 use signals::Signals;
 use takeover::Takeover;
 use watch::Watch;
@@ -57,6 +58,8 @@ pub(crate) enum RunError {
     Limits(#[from] LimitError),
     #[error(transparent)]
     Control(#[from] lvs_control::ServerError),
+    #[error(transparent)]
+    Route(#[from] routes::RouteError),
     #[error("cannot catch signals: {0}")]
     Signals(std::io::Error),
     #[error("the rules were refused: {0}")]
@@ -116,7 +119,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
         printer: Printer::start(),
     };
     let marks = rules.mark_rules(|name| port_named(&runtime.names, name))?;
-    runtime.take_over(runtime.plan(&Configuration::of_rules(&rules, &marks)))?;
+    let plan = runtime.plan(&Configuration::of_rules(&rules, &marks));
+    routes::check(&args.route, &runtime.names, &plan.ports)?;
+    runtime.take_over(plan)?;
     runtime.replace(&rules, false)?;
     runtime.say_what_was_taken_over();
     let ended = runtime.forward(&signals);

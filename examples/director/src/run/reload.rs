@@ -12,9 +12,11 @@ use lvs_io_afpacket::interfaces;
 
 use super::backend::Backend;
 use super::configuration::Configuration;
+use super::routes;
 use super::station;
 use super::takeover::{Takeover, Virtual, local_servers, marks_without_address};
 use super::{RunError, Runtime, port_named};
+use crate::cli::RoutesOf;
 use crate::rules;
 
 impl Runtime<'_> {
@@ -69,10 +71,23 @@ impl Runtime<'_> {
     /// What there is to take over by this configuration, on the host as it is now.
     pub(super) fn plan(&self, configuration: &Configuration) -> Takeover {
         let (names, extra) = (&self.names, &self.args.vip);
+        let own = |ports: &[PortSpec]| {
+            routes::of_ports(&self.args.route, names, ports).into_iter().flatten()
+        };
         let mut plan = match &self.io {
-            Backend::Interfaces(_) => Takeover::plan(configuration, &interfaces(), names, extra)
-                .with_gateways(configuration, names),
-            Backend::Taps(io) => Takeover::of_stations(configuration, &self.args.tap, io, extra),
+            Backend::Interfaces(_) => {
+                let interfaces = interfaces();
+                let plan = Takeover::plan(configuration, &interfaces, names, extra);
+                let own = own(&plan.ports);
+                let of_host = (self.args.routes == RoutesOf::Host)
+                    .then(|| routes::through_gateways(&interfaces, names, &configuration.servers));
+                plan.with_routes(own).with_routes(of_host.into_iter().flatten())
+            }
+            Backend::Taps(io) => {
+                let plan = Takeover::of_stations(configuration, &self.args.tap, io, extra);
+                let own = own(&plan.ports);
+                plan.with_routes(own)
+            }
         };
         plan.carry_over(&self.takeover);
         plan

@@ -63,13 +63,9 @@ impl Takeover {
         takeover
     }
 
-    /// Adds the host's routes through gateways.
-    pub(super) fn with_gateways(
-        mut self,
-        configuration: &Configuration,
-        names: &[String],
-    ) -> Takeover {
-        self.routes.extend(super::routes::through_gateways(names, &configuration.servers));
+    /// Adds routes: those of the director's own go before the host's.
+    pub(super) fn with_routes(mut self, routes: impl IntoIterator<Item = RouteSpec>) -> Takeover {
+        self.routes.extend(routes);
         self
     }
 

@@ -21,6 +21,7 @@ mod persistence;
 mod privileges;
 mod realserver;
 mod reload;
+mod routes;
 mod tagged;
 mod tap;
 mod trunk;
