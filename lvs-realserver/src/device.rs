@@ -96,7 +96,7 @@ fn offload(packet: &[u8], unfinished: &Unfinished, segment: usize) -> Offload {
     };
     let payload = packet.len().saturating_sub(usize::from(unfinished.headers));
     let is_merged = segment > 0 && payload > segment;
-    let segments = is_merged.then(|| Segments {
+    let segments = is_merged.then_some(Segments {
         kind,
         size: segment as u16,
         header_len: unfinished.headers,
