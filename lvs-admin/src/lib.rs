@@ -35,3 +35,8 @@ pub mod words;
 mod fuzzing;
 
 pub use fuzzing::parse_anything;
+
+/// The examples of the README are compiled with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -77,3 +77,8 @@ mod store;
 pub mod time;
 pub mod timer;
 pub mod wire;
+
+/// The examples of the README are compiled with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

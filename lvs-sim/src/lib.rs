@@ -40,3 +40,8 @@ mod replay;
 pub mod scenario;
 
 pub use replay::{ReplayError, replay_file, replay_file_to};
+
+/// The examples of the README are compiled with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,8 +1,11 @@
 //! The whole check, step by step.
 
+mod deny;
 mod freestanding;
 mod fuzz;
+mod package;
 mod packages;
+mod semver;
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +38,9 @@ const STEPS: &[Step] = &[
     Step { name: "test", what: "cargo test", run: test },
     Step { name: "record", what: "a dozen scenarios, by the Linux kernel", run: record::step },
     Step { name: "freestanding", what: "the core without an OS", run: freestanding::run },
+    Step { name: "package", what: "each crate, built from its package", run: package::run },
+    Step { name: "deny", what: "licences, sources, versions, advisories", run: deny::run },
+    Step { name: "semver", what: "interfaces against the last release", run: semver::run },
     Step { name: "fuzz", what: "each fuzz target for 20 seconds", run: fuzz::run },
     Step { name: "benches", what: "each benchmark runs once", run: benches },
 ];

@@ -21,10 +21,27 @@ pub(crate) struct Workspace {
 pub(crate) struct Package {
     /// The package's name.
     pub(crate) name: String,
+    /// Its version.
+    version: String,
     /// Its manifest.
     pub(crate) manifest_path: PathBuf,
     /// What it depends on, of every kind.
     pub(crate) dependencies: Vec<Dependency>,
+    /// The registries that it may be published to; `None` is all of them.
+    #[serde(default)]
+    publish: Option<Vec<String>>,
+}
+
+impl Package {
+    /// Whether it is made for others to depend on.
+    pub(crate) fn is_published(&self) -> bool {
+        self.publish.is_none()
+    }
+
+    /// Name and version, as its package is called.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
 }
 
 /// A dependency of a member.

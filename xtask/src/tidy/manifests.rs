@@ -8,7 +8,8 @@ pub(super) fn check(tree: &Tree) -> Vec<Problem> {
     for (path, package) in &tree.packages {
         let text = tree.files.iter().find(|file| file.path == *path).map(|file| file.text.as_str());
         let text = text.unwrap_or_default();
-        for (table, line) in REQUIRED {
+        let published = if package.is_published() { PUBLISHED } else { &[] };
+        for (table, line) in REQUIRED.iter().chain(published) {
             if !has_line(text, table, line) {
                 let what = format!("{}: add `{line}` under `{table}`", package.name);
                 problems.push(Problem::new(path, 1, what));
@@ -33,6 +34,17 @@ const REQUIRED: &[(&str, &str)] = &[
     ("[package]", "license.workspace = true"),
 ];
 
+/// Lines that the manifest of a published crate has besides: `begin =` stands for any value.
+const PUBLISHED: &[(&str, &str)] = &[
+    ("[package]", "description ="),
+    ("[package]", "repository.workspace = true"),
+    ("[package]", "documentation ="),
+    ("[package]", "readme = \"README.md\""),
+    ("[package]", "keywords.workspace = true"),
+    ("[package]", "include ="),
+    ("[package.metadata.docs.rs]", "all-features = true"),
+];
+
 /// Each line with the table it stands in and its number, comments and blank lines left out.
 fn lines_with_tables(text: &str) -> impl Iterator<Item = (&str, &str, usize)> {
     let mut table = "";
@@ -46,7 +58,9 @@ fn lines_with_tables(text: &str) -> impl Iterator<Item = (&str, &str, usize)> {
 }
 
 fn has_line(text: &str, table: &str, wanted: &str) -> bool {
-    lines_with_tables(text).any(|(within, line, _)| within == table && line == wanted)
+    lines_with_tables(text).any(|(within, line, _)| {
+        within == table && (line == wanted || wanted.ends_with(" =") && line.starts_with(wanted))
+    })
 }
 
 /// Dependencies that name a version instead of taking the workspace's.
