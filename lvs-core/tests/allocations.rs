@@ -136,7 +136,34 @@ fn frames(ports: &[u16]) -> Vec<Vec<u8>> {
         .write(&mut echo, &[0; 56])
         .unwrap();
     frames.push(echo);
+    frames.extend(fragments(ports[0]));
     frames
+}
+
+/// A segment in three fragments, each of them twice; one whose set stays incomplete.
+fn fragments(port: u16) -> Vec<Vec<u8>> {
+    let mut whole = Vec::new();
+    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], DIRECTOR.0)
+        .ipv4([192, 0, 2, 7], [10, 0, 0, 1], 64)
+        .tcp(9, port, 1, 1000)
+        .syn()
+        .write(&mut whole, &[7; 3000])
+        .unwrap();
+    let part = |id: u8, from: usize, to: usize| {
+        let more = if to < whole.len() - 34 { 0x20 } else { 0 };
+        let mut frame = [&whole[..34], &whole[34 + from..34 + to]].concat();
+        let (len, place) = ((20 + to - from) as u16, (from / 8) as u16);
+        frame[16..18].copy_from_slice(&len.to_be_bytes());
+        frame[18..20].copy_from_slice(&[0, id]);
+        frame[20..22].copy_from_slice(&place.to_be_bytes());
+        frame[20] |= more;
+        frame[24..26].fill(0);
+        let sum = lvs_core::wire::checksum::of(&frame[14..34]);
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        frame
+    };
+    let (a, b, c) = (part(1, 0, 1480), part(1, 1480, 2960), part(1, 2960, 3020));
+    vec![c.clone(), c, a.clone(), a, b.clone(), b, part(2, 0, 1480)]
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::wire::arp::{ArpOp, ArpPacket};
 use crate::wire::ethernet::VlanTags;
 
 mod defense;
+mod fragments;
 mod nat;
 mod tunnels;
 
