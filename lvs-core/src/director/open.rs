@@ -90,6 +90,11 @@ impl Director {
             // It begins and ends here: a full server is noticed, no count stays.
             self.dests.at_mut(destination).connection_begins();
             self.dests.at_mut(destination).connection_ends(false);
+            if let Some(template) = template {
+                // It does for its template what every connection does (rule R14).
+                let tick = self.tick();
+                self.templates.template_mut(template).record_connection(tick);
+            }
             let method = Method::of(self.dests.at(destination).method());
             let own_port = self.keeps_port(destination, template, flow.virtual_port());
             return Ok(Bound::OnePacket(Way { destination, method, own_port, connected: false }));
