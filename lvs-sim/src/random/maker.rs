@@ -5,7 +5,7 @@ use lvs_core::listing::ConnectionEntry;
 use super::command::{change, switch, timeouts, zero};
 use super::dice::Dice;
 use super::steady::entries_if_steady;
-use super::world::{KINDS, Service};
+use super::world::{KINDS, Kind, Service};
 use super::{Line, RandomScenario, packet};
 use crate::needs::missing;
 use crate::scenario::Scenario;
@@ -68,35 +68,42 @@ impl Maker {
             lines.push(switch(dice));
         }
         self.push_all(lines);
+        let mut kinds: Vec<&'static Kind> = Vec::new();
         for _ in 0..self.dice.below(3) + 1 {
             let kind = self.dice.pick(KINDS);
-            if self.services.iter().any(|service| service.kind.option == kind.option) {
-                continue;
+            if kinds.iter().all(|other| other.option != kind.option) {
+                kinds.push(kind);
             }
-            let mut service = Service::new(&mut self.dice, kind);
-            let first = service.line(&mut self.dice, "-A");
-            self.push_all(kind.setup.iter().map(|&line| line.to_owned()));
-            if !self.push(0, first) {
-                continue;
-            }
-            for number in 2..4 + self.dice.below(4) {
-                // A method that is missing is drawn again.
-                for _ in 0..ATTEMPTS {
-                    let line = service.server_line(&mut self.dice, "-a", number);
-                    if self.push(0, line) {
-                        break;
-                    }
-                    service.reach_otherwise(&mut self.dice, number);
-                }
-            }
-            self.services.push(service);
         }
+        let setup = kinds.iter().flat_map(|kind| kind.setup.iter().map(|&line| line.to_owned()));
+        self.push_all(setup.collect::<Vec<_>>());
+        kinds.into_iter().for_each(|kind| self.add_service(kind));
         if self.services.is_empty() {
             let service = Service::new(&mut self.dice, &KINDS[0]);
             let lines = service.lines(&mut self.dice);
             self.push_all(lines);
             self.services.push(service);
         }
+    }
+
+    /// A service with some servers.
+    fn add_service(&mut self, kind: &'static Kind) {
+        let mut service = Service::new(&mut self.dice, kind);
+        let first = service.line(&mut self.dice, "-A");
+        if !self.push(0, first) {
+            return;
+        }
+        for number in 2..4 + self.dice.below(4) {
+            // A method that is missing is drawn again.
+            for _ in 0..ATTEMPTS {
+                let line = service.server_line(&mut self.dice, "-a", number);
+                if self.push(0, line) {
+                    break;
+                }
+                service.reach_otherwise(&mut self.dice, number);
+            }
+        }
+        self.services.push(service);
     }
 
     fn push_all(&mut self, lines: impl IntoIterator<Item = String>) {

@@ -95,13 +95,14 @@ pub(super) fn icmp(dice: &mut Dice, entry: &ConnectionEntry) -> Option<String> {
             "icmp {kind} {router} > {to} {option} quoting {protocol} {peer} > {virt}{content}"
         ),
         // From the servers' side, about what NAT sent: of the server itself, of a router before it.
-        5 if same => format!(
+        // Over IPv6 the kernel drops such (rule I3), and lvs does not.
+        5 if same && !v6 => format!(
             "reply icmp {kind} {} > {peer_addr} {option} quoting {protocol} {peer} > {server}{content}",
             written(server.addr)
         ),
-        6 if same => format!(
-            "reply icmp {kind} {} > {peer_addr} {option} quoting {protocol} {peer} > {server}{content}",
-            if v6 { "[2001:db8:2::99]" } else { "10.1.0.99" }
+        6 if same && !v6 => format!(
+            "reply icmp {kind} 10.1.0.99 > {peer_addr} {option} quoting {protocol} {peer} > \
+             {server}{content}"
         ),
         // About what a tunnel sent.
         7 if same && !v6 => format!(
