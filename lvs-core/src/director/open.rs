@@ -87,20 +87,30 @@ impl Director {
         self.count_opened(service, destination);
         x.event(seen.n, || Event::Opened { destination: self.dests.at(destination).addr() });
         if one_packet {
-            // It begins and ends here: a full server is noticed, no count stays.
-            self.dests.at_mut(destination).connection_begins();
-            self.dests.at_mut(destination).connection_ends(false);
-            if let Some(template) = template {
-                // It does for its template what every connection does (rule R14).
-                let tick = self.tick();
-                self.templates.template_mut(template).record_connection(tick);
-            }
-            let method = Method::of(self.dests.at(destination).method());
-            let own_port = self.keeps_port(destination, template, flow.virtual_port());
-            return Ok(Bound::OnePacket(Way { destination, method, own_port, connected: false }));
+            let way = self.open_one_packet(destination, template, flow.virtual_port());
+            return Ok(Bound::OnePacket(way));
         }
         let method = Method::of(self.dests.at(destination).method());
         self.insert(seen, ended, destination, method, template, mark).map(Bound::Connection)
+    }
+
+    /// A connection that ends with its only packet: a full server is noticed, no count stays, and the
+    /// template is restarted as by every connection (rule R14).
+    fn open_one_packet(
+        &mut self,
+        destination: DestIndex,
+        template: Option<TemplateId>,
+        virtual_port: L4Port,
+    ) -> Way {
+        self.dests.at_mut(destination).connection_begins();
+        self.dests.at_mut(destination).connection_ends(false);
+        if let Some(template) = template {
+            let tick = self.tick();
+            self.templates.template_mut(template).record_connection(tick);
+        }
+        let method = Method::of(self.dests.at(destination).method());
+        let own_port = self.keeps_port(destination, template, virtual_port);
+        Way { destination, method, own_port, connected: false }
     }
 
     /// Rules P1 and P2: TCP opens with SYN and without RST, or with anything but RST under `sloppy_tcp`;
