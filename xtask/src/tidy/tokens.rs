@@ -12,6 +12,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("lvs-io-afpacket/src/sys.rs", "system calls"),
     ("lvs-io-afpacket/src/ring.rs", "the ring that the kernel shares"),
     ("lvs-io-tap/src/sys.rs", "system calls"),
+    ("lvs-io-tap/examples/system_calls.rs", "io_uring, which it is compared with"),
     ("lvs-realserver/src/sys.rs", "system calls"),
     ("benches/src/limit.rs", "the prefetch of the limit that the core is compared with"),
     ("fuzz/src/memory.rs", "an allocator that counts"),
