@@ -16,6 +16,7 @@ mod director;
 mod far;
 mod far_tunnel;
 mod forged;
+mod fragments;
 mod host;
 mod persistence;
 mod privileges;
