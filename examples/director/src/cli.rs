@@ -176,6 +176,11 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "RULES2", requires = "pcap")]
     pub(crate) against: Option<PathBuf>,
 
+    /// Replay only frames to this Ethernet address: that of the director, for a capture made on the
+    /// director itself, which shows each packet twice, as it came and as it went
+    #[arg(long, value_name = "MAC", requires = "pcap", value_parser = crate::mac::parse)]
+    pub(crate) station: Option<lvs_core::addr::MacAddr>,
+
     /// A virtual address, where a mark rule has no -d or a prefix
     #[arg(long, value_name = "ADDRESS", requires = "pcap")]
     pub(crate) vip: Vec<IpAddr>,

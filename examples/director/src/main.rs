@@ -12,6 +12,7 @@ use clap::Parser;
 mod check;
 mod cli;
 mod demo;
+mod mac;
 mod realserver;
 mod replay;
 mod rules;

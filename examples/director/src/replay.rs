@@ -69,7 +69,11 @@ fn replay_scenarios(args: &ReplayArgs) -> Result<(), Failure> {
 fn replay_pcap(args: &ReplayArgs, rules: &Path, pcap: &Path) -> Result<(), Failure> {
     let rules = rules::read(rules)?;
     let against = args.against.as_deref().map(rules::read).transpose()?;
-    let options = CaptureOptions { addresses: args.vip.clone(), ..CaptureOptions::default() };
+    let options = CaptureOptions {
+        addresses: args.vip.clone(),
+        station: args.station,
+        ..CaptureOptions::default()
+    };
     let input = open(pcap)?;
     let bar = progress(&input);
     let input = BufReader::with_capacity(1 << 20, bar.wrap_read(input));
@@ -78,6 +82,13 @@ fn replay_pcap(args: &ReplayArgs, rules: &Path, pcap: &Path) -> Result<(), Failu
     let report = replay_capture(&rules, against.as_ref(), input, sink, &options)
         .map_err(|source| Failure::Capture { path: pcap.to_owned(), source })?;
     bar.finish_and_clear();
+    if let (Some(mac), true) = (args.station, report.packets == report.skipped) {
+        eprintln!(
+            "lvs-director: no frame of {} was sent to {mac}; --station is the address of the director's \
+             interface, and captures of bare IP have none",
+            pcap.display()
+        );
+    }
     if let Some(mut output) = output {
         output.flush()?;
     }

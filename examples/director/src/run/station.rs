@@ -13,6 +13,7 @@ use lvs_io_tap::{Device, Tap};
 
 use super::configuration::Configuration;
 use super::takeover::{Takeover, Virtual};
+use crate::mac;
 
 /// A TAP device with the director's identity on it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,17 +100,7 @@ impl Station {
                 check_family(key, addr).map_err(wrong)?;
                 self.gateways.push(addr);
             }
-            "mac" => {
-                let mac = parse_mac(value).ok_or_else(|| {
-                    wrong("write six bytes in hexadecimal, as in 02:00:00:00:00:02")
-                })?;
-                if mac.is_group() || mac == MacAddr::default() {
-                    return Err(wrong(
-                        "it is no address of a station: the first byte must be even",
-                    ));
-                }
-                self.mac = mac;
-            }
+            "mac" => self.mac = mac::parse(value).map_err(wrong)?,
             "mtu" => self.device = device.mtu(number(value).map_err(wrong)?),
             "queues" => self.device = device.queues(number(value).map_err(wrong)?),
             "bridge" => self.device = device.bridge(value),
@@ -139,16 +130,6 @@ fn is_link_local(addr: IpAddr) -> bool {
 fn parse_prefix(text: &str) -> Option<Prefix> {
     let (addr, len) = text.split_once('/')?;
     Prefix::new(addr.parse().ok()?, len.parse().ok()?)
-}
-
-fn parse_mac(text: &str) -> Option<MacAddr> {
-    let mut bytes = [0; 6];
-    let mut parts = text.split([':', '-']);
-    for byte in &mut bytes {
-        let part = parts.next().filter(|part| matches!(part.len(), 1 | 2))?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    parts.next().is_none().then_some(MacAddr(bytes))
 }
 
 /// A locally administered address (IEEE 802 §8.4) that is the same at each start, and another on another
