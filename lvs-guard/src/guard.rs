@@ -54,7 +54,7 @@ impl Guard {
     pub fn apply(&mut self, spec: &GuardSpec) -> Result<Applied, GuardError> {
         let mut applied = self.sort_out(&spec.interfaces)?;
         loop {
-            let batch = ruleset::replace(&self.table, self.made, &applied.guarded, &spec.rules);
+            let batch = ruleset::replace(&self.table, self.made, &applied.guarded, spec);
             let error = match self.connection.commit(&batch) {
                 Ok(()) => break,
                 Err(error) => error,

@@ -34,6 +34,9 @@
 //!
 //! # What it does not do
 //!
+//! * Fragments of an answer behind the first carry no port and are forwarded by a host with
+//!   `ip_forward=1`; the client has no use for them. ICMP errors about masqueraded packets are recognized
+//!   behind one tag at most, and where the packet they quote has no IPv4 options.
 //! * Fragments behind the first carry no port: those to an address that the host owns reach its
 //!   reassembly, which throws them away in silence because the first one is missing. Where a
 //!   [`GuardRule::WholeAddress`] stands, they are dropped.

@@ -4,6 +4,7 @@
 //! table netdev lvs-guard-N {            # owned by the process
 //!     set service4 { … }                # address . protocol . port
 //!     set whole4 { … }                  # address
+//!     set answers4 { … }                # address . protocol . port that answers come from
 //!     …                                 # the same for IPv6, and for addresses that the host owns
 //!     chain guard { … }                 # untagged frames, and those behind one VLAN tag
 //!     chain guard-tagged { … }          # behind two
@@ -17,8 +18,6 @@ mod expr;
 mod rules;
 mod sets;
 
-use std::collections::BTreeSet;
-
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DevHookNumber, Hook, HookNumber, NfTablesMessage, RuleAttribute,
     RuleMessage, TableAttribute, TableFlags, TableMessage,
@@ -26,7 +25,7 @@ use netlink_packet_netfilter::nftables::{
 
 use crate::error::Step;
 use crate::netlink::Message;
-use crate::spec::GuardRule;
+use crate::spec::GuardSpec;
 use expr::Rule;
 use sets::Sets;
 
@@ -41,8 +40,8 @@ const PRIORITY: i32 = -500;
 /// Accept what no rule dropped.
 const POLICY_ACCEPT: u32 = 1;
 
-/// The transaction that makes the table hold exactly `rules` on `interfaces`, instead of what it held
-/// before if it was there.
+/// The transaction that makes the table hold exactly what `spec` hides on `interfaces`, instead of what it
+/// held before if it was there.
 ///
 /// The old table goes and the new one comes in the same transaction: the kernel switches from one to the
 /// other between two packets.
@@ -50,7 +49,7 @@ pub(crate) fn replace(
     table: &str,
     was_there: bool,
     interfaces: &[String],
-    rules: &BTreeSet<GuardRule>,
+    spec: &GuardSpec,
 ) -> Vec<Message> {
     let name = || TableAttribute::Name(table.to_owned());
     let mut batch = Vec::new();
@@ -60,7 +59,7 @@ pub(crate) fn replace(
     }
     let attributes = vec![name(), TableAttribute::Flags(TableFlags::Owner)];
     batch.push((Step::Table, NfTablesMessage::NewTable(TableMessage { attributes })));
-    let sets = Sets::of(rules);
+    let sets = Sets::of(spec);
     sets.push_to(&mut batch, table);
     for chain in [GUARD, TAGGED] {
         batch.push((Step::Chain, chain_message(table, chain, Vec::new())));

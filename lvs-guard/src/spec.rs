@@ -13,6 +13,9 @@ pub struct GuardSpec {
     pub interfaces: Vec<String>,
     /// What is hidden on all of them.
     pub rules: BTreeSet<GuardRule>,
+    /// The host's own addresses. What a masqueraded real server sends to one of them is no answer to a
+    /// client, and reaches the host: a health check goes on to work.
+    pub own: BTreeSet<IpAddr>,
 }
 
 /// One thing that the host does not get to see.
@@ -35,6 +38,16 @@ pub enum GuardRule {
         /// Whether the host has the address on an interface. Its IPv6 neighbour messages (ICMPv6 types
         /// 133 to 137, RFC 4861) are then left to it.
         host_owns: bool,
+    },
+    /// What a masqueraded real server answers, which a host with `ip_forward=1` would send on as it is; and
+    /// the ICMP errors about what the server was sent. What is for [`GuardSpec::own`] is left to the host.
+    Answers {
+        /// TCP, UDP or SCTP.
+        protocol: Protocol,
+        /// The real server's address.
+        addr: IpAddr,
+        /// Its port; 0 is every port.
+        port: L4Port,
     },
 }
 
@@ -65,7 +78,7 @@ impl GuardSpec {
     pub fn new<S: Into<String>>(interfaces: impl IntoIterator<Item = S>) -> GuardSpec {
         GuardSpec {
             interfaces: interfaces.into_iter().map(Into::into).collect(),
-            rules: BTreeSet::new(),
+            ..GuardSpec::default()
         }
     }
 
@@ -73,6 +86,13 @@ impl GuardSpec {
     /// ports): then nobody answers it unless the director does.
     pub fn covers(&self, protocol: Protocol, addr: IpAddr, port: L4Port) -> bool {
         self.hides_whole(addr) || self.rules.contains(&GuardRule::Service { protocol, addr, port })
+    }
+
+    /// Whether the host does not get to see a packet from `addr` and `port` to another, or an ICMP error
+    /// about a packet to `addr` and `port`: then nobody forwards it unless the director does.
+    pub fn hides_answers(&self, protocol: Protocol, addr: IpAddr, port: L4Port) -> bool {
+        let from = |port| GuardRule::Answers { protocol, addr, port };
+        self.rules.contains(&from(port)) || self.rules.contains(&from(L4Port::ANY))
     }
 
     /// Whether every packet to `addr` is hidden.
@@ -107,6 +127,17 @@ mod tests {
         spec.rules.insert(GuardRule::for_service(Protocol::TCP, vip(80), false));
         assert!(spec.covers(Protocol::ICMP, vip(80).addr, L4Port(0)));
         assert!(!spec.covers(Protocol::ICMP, "10.0.0.2".parse().unwrap(), L4Port(0)));
+    }
+
+    #[test]
+    fn a_server_that_answers_from_any_port_is_hidden_on_all() {
+        let mut spec = GuardSpec::new(["eth0"]);
+        let (tcp, udp, addr) = (Protocol::TCP, Protocol::UDP, vip(0).addr);
+        spec.rules.insert(GuardRule::Answers { protocol: tcp, addr, port: L4Port(80) });
+        spec.rules.insert(GuardRule::Answers { protocol: udp, addr, port: L4Port::ANY });
+        let hidden = |protocol, port| spec.hides_answers(protocol, addr, L4Port(port));
+        assert!(hidden(tcp, 80) && !hidden(tcp, 22) && hidden(udp, 53));
+        assert!(!spec.covers(tcp, addr, L4Port(80)));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The sets: addresses and services, so that thousands cost one look-up.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use lvs_core::addr::Family;
+use lvs_core::ids::L4Port;
 use netlink_packet_netfilter::nftables::{
     DataAttribute, ListAttribute, NfTablesMessage, SetAttribute, SetDescription,
     SetElementAttribute, SetElementList, SetElementMessage, SetFlags, SetMessage,
@@ -12,7 +12,7 @@ use netlink_packet_netfilter::nftables::{
 use super::expr::words;
 use crate::error::Step;
 use crate::netlink::Message;
-use crate::spec::GuardRule;
+use crate::spec::{GuardRule, GuardSpec};
 
 /// Elements in one message. An attribute is at most 64 KiB long, an element below 64 bytes.
 const ELEMENTS_MAX: usize = 500;
@@ -32,8 +32,31 @@ pub(crate) enum Kind {
     Service,
     /// Addresses that the host does not own.
     Whole,
-    /// Addresses that the host owns.
+    /// Virtual addresses that the host owns.
     WholeOwned,
+    /// The host's own addresses, to which nobody answers for a client.
+    Own,
+    /// Address, protocol, port that answers come from.
+    Answers,
+    /// Address and protocol of answers from any port.
+    AnswersFromAny,
+}
+
+impl Kind {
+    /// In the order in which they are looked into.
+    const ALL: [Kind; 6] = [
+        Kind::Whole,
+        Kind::WholeOwned,
+        Kind::Service,
+        Kind::Own,
+        Kind::Answers,
+        Kind::AnswersFromAny,
+    ];
+
+    /// Whether it is about what servers send.
+    pub(crate) fn is_of_answers(self) -> bool {
+        matches!(self, Kind::Answers | Kind::AnswersFromAny)
+    }
 }
 
 /// A set and its elements' keys.
@@ -49,12 +72,17 @@ pub(crate) struct Set {
 pub(crate) struct Sets(Vec<Set>);
 
 impl Sets {
-    pub(crate) fn of(rules: &BTreeSet<GuardRule>) -> Sets {
+    pub(crate) fn of(spec: &GuardSpec) -> Sets {
         let mut sets = Vec::new();
+        let answers = |rule: &GuardRule| matches!(rule, GuardRule::Answers { .. });
+        let of_answers = spec.rules.iter().any(answers);
         for family in [Family::V4, Family::V6] {
-            for kind in [Kind::Whole, Kind::WholeOwned, Kind::Service] {
-                let keys = rules.iter().filter_map(|rule| key(rule, kind, family));
-                let set = Set { kind, family, keys: keys.collect() };
+            for kind in Kind::ALL {
+                let keys = match kind {
+                    Kind::Own if of_answers => own_keys(spec, family),
+                    _ => spec.rules.iter().filter_map(|rule| key(rule, kind, family)).collect(),
+                };
+                let set = Set { kind, family, keys };
                 if !set.keys.is_empty() {
                     sets.push(set);
                 }
@@ -89,6 +117,12 @@ impl Set {
             (Kind::Whole, Family::V6) => "whole6",
             (Kind::WholeOwned, Family::V4) => "whole-owned4",
             (Kind::WholeOwned, Family::V6) => "whole-owned6",
+            (Kind::Own, Family::V4) => "own4",
+            (Kind::Own, Family::V6) => "own6",
+            (Kind::Answers, Family::V4) => "answers4",
+            (Kind::Answers, Family::V6) => "answers6",
+            (Kind::AnswersFromAny, Family::V4) => "answers-from-any4",
+            (Kind::AnswersFromAny, Family::V6) => "answers-from-any6",
         }
     }
 
@@ -98,8 +132,9 @@ impl Set {
             Family::V6 => TYPE_IPV6,
         };
         let key_type = match self.kind {
-            Kind::Service => address << 12 | TYPE_PROTOCOL << 6 | TYPE_SERVICE,
-            Kind::Whole | Kind::WholeOwned => address,
+            Kind::Service | Kind::Answers => address << 12 | TYPE_PROTOCOL << 6 | TYPE_SERVICE,
+            Kind::AnswersFromAny => address << 6 | TYPE_PROTOCOL,
+            Kind::Whole | Kind::WholeOwned | Kind::Own => address,
         };
         let attributes = vec![
             SetAttribute::Table(table.to_owned()),
@@ -129,6 +164,12 @@ impl Set {
     }
 }
 
+/// The host's own addresses as keys.
+fn own_keys(spec: &GuardSpec, family: Family) -> Vec<Vec<u8>> {
+    let own = spec.own.iter().filter(|addr| Family::of(**addr) == family);
+    own.map(|addr| addr_bytes(*addr)).collect()
+}
+
 /// The key of a rule in the set of this kind and family: the registers as a rule fills them.
 fn key(rule: &GuardRule, kind: Kind, family: Family) -> Option<Vec<u8>> {
     let (addr, rest) = match *rule {
@@ -141,16 +182,31 @@ fn key(rule: &GuardRule, kind: Kind, family: Family) -> Option<Vec<u8>> {
         GuardRule::WholeAddress { addr, host_owns: true } if kind == Kind::WholeOwned => {
             (addr, vec![])
         }
+        GuardRule::Answers { protocol, addr, port: L4Port::ANY }
+            if kind == Kind::AnswersFromAny =>
+        {
+            (addr, vec![protocol.0, 0, 0, 0])
+        }
+        GuardRule::Answers { protocol, addr, port }
+            if kind == Kind::Answers && port != L4Port::ANY =>
+        {
+            let [high, low] = port.0.to_be_bytes();
+            (addr, vec![protocol.0, 0, 0, 0, high, low, 0, 0])
+        }
         _ => return None,
     };
     if Family::of(addr) != family {
         return None;
     }
-    let mut key = match addr {
-        IpAddr::V4(addr) => addr.octets().to_vec(),
-        IpAddr::V6(addr) => addr.octets().to_vec(),
-    };
+    let mut key = addr_bytes(addr);
     debug_assert_eq!(key.len(), words(key.len()) * 4);
     key.extend(rest);
     Some(key)
+}
+
+fn addr_bytes(addr: IpAddr) -> Vec<u8> {
+    match addr {
+        IpAddr::V4(addr) => addr.octets().to_vec(),
+        IpAddr::V6(addr) => addr.octets().to_vec(),
+    }
 }
