@@ -37,6 +37,7 @@ use crate::time::Instant;
 use crate::timer::TimerWheel;
 use crate::wire::ethernet;
 
+mod answered;
 mod apply;
 mod burst;
 mod bypass;

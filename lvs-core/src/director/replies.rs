@@ -10,7 +10,6 @@ use super::inbound::{Seen, signal};
 use super::{Director, flags};
 use crate::addr::Family;
 use crate::command::{ForwardingMethod, ServiceKey};
-use crate::conn::Hot;
 use crate::dest::Hop;
 use crate::drop::{DropReason, PassReason};
 use crate::explain::{Event, Explain};
@@ -20,16 +19,13 @@ use crate::ids::ConnId;
 use crate::io::{Frame, Verdict};
 use crate::parse::{Headers, L4, Parsed, Quoted, parse_cut_off};
 use crate::state::{Direction, Signal, State};
+use crate::time::Instant;
 use crate::wire::ethernet::VlanTags;
 use crate::wire::icmp::IcmpError;
 use crate::wire::sctp::Chunk;
 use crate::wire::{icmp, ipv4, ipv6};
 
 const LEAVE: Verdict = Verdict::Pass(PassReason::NotLocal);
-
-/// How many connections of one client end and one server end, made to different virtual ends, find their
-/// answers. Of more the oldest does not any longer.
-const SHARERS_MAX: u32 = 8;
 
 impl Director {
     /// A packet that is not for a local address.
@@ -65,6 +61,35 @@ impl Director {
         self.send_to_client(frame, seen, &leaving, too_big, x)
     }
 
+    /// Sends a packet on as a router does, and sets the frame's verdict: for one that
+    /// [`process_burst`](Director::process_burst) left to a host which does not get to see it, such as what a
+    /// masqueraded real server sends without a connection. A packet for a local address stays the host's.
+    pub fn forward_for_host(&mut self, now: Instant, frame: &mut Frame<'_>) {
+        self.advance(now);
+        let Verdict::Pass(left) = frame.verdict else { return };
+        let Parsed::Ip(headers) = parse_cut_off(frame.bytes()) else { return };
+        if self.locals.find(headers.dst()).is_some() {
+            return;
+        }
+        let seen = Seen { n: 0, headers: &headers, hash: 0, hint: None, cut: None };
+        let verdict = match self.leave_for_client(frame, &seen) {
+            Ok((leaving, too_big)) => {
+                let silent = &mut crate::explain::Silent;
+                self.send_to_client(frame, &seen, &leaving, too_big, silent)
+            }
+            Err(verdict) => verdict,
+        };
+        frame.verdict = verdict;
+        self.stats.passed[left.index()] -= 1;
+        match verdict {
+            Verdict::Transmit(_) => self.stats.transmitted += 1,
+            Verdict::Reply(_) => self.stats.replied += 1,
+            Verdict::Absorb => self.stats.absorbed += 1,
+            Verdict::Drop(reason) => self.stats.dropped[reason.index()] += 1,
+            Verdict::Pass(reason) => self.stats.passed[reason.index()] += 1,
+        }
+    }
+
     /// A packet of the host's own; only a local real server's needs to be rewritten.
     pub(super) fn observe(&mut self, frame: &mut Frame<'_>, headers: &Headers) {
         let key = headers.flow.reversed();
@@ -91,88 +116,6 @@ impl Director {
         if self.way_of(id).method == Method::Masquerade {
             self.unmasquerade(frame, &seen, id, error.as_ref(), x);
         }
-    }
-
-    /// The connection that a packet answers, if it came from a real server: one with this key that is not
-    /// masqueraded, or else the masqueraded one whose server's end is the key's virtual one.
-    ///
-    /// Connections to different virtual ends may have one server end and one client end in common. The
-    /// kernel's table holds them all and finds the newest, and so does this one.
-    pub(super) fn answered(
-        &self,
-        key: &FlowKey,
-        hash: u64,
-        hint: Option<ConnId>,
-    ) -> Option<ConnId> {
-        let other = self.find_live(key, hash, hint);
-        if let Some(id) = other.filter(|&id| self.way_of(id).method != Method::Masquerade) {
-            return Some(id);
-        }
-        let mut newest = None;
-        self.conns.find_alias(hash, |id, record| {
-            if self.expects(record, key) && self.is_alive(id) {
-                newest = newest.max(Some((self.conns.cold_flags(id), id.0)));
-            }
-            false
-        });
-        newest.map(|(_, id)| ConnId(id))
-    }
-
-    /// The connection whose packet an error quotes on its way back from the real server.
-    pub(super) fn answered_quote(&self, quoted: &Quoted) -> Option<ConnId> {
-        self.answered(&quoted.flow, self.conns.hash(&quoted.flow), None)
-    }
-
-    /// Makes a masqueraded connection findable by its answers.
-    pub(super) fn expect_answers(&mut self, id: ConnId) {
-        let key = self.answer_key(id);
-        let hash = self.conns.hash(&key);
-        let (mut sharers, mut newest, mut oldest) = (0, 0, (u32::MAX, None));
-        self.conns.find_alias(hash, |other, record| {
-            if self.expects(record, &key) {
-                let rank = self.conns.cold_flags(other);
-                sharers += 1;
-                newest = newest.max(rank);
-                if rank < oldest.0 {
-                    oldest = (rank, Some(other));
-                }
-            }
-            false
-        });
-        if let (true, (_, Some(oldest))) = (sharers >= SHARERS_MAX, oldest) {
-            // However many virtual ends a client asks, the work for each stays bounded.
-            self.conns.remove_alias(oldest, &key);
-        }
-        self.conns.set_cold_flags(id, if sharers == 0 { 0 } else { newest.saturating_add(1) });
-        self.conns.insert_alias(id, &key);
-    }
-
-    /// The opposite of [`expect_answers`](Self::expect_answers), for a connection that ends.
-    pub(super) fn expect_no_answers(&mut self, id: ConnId) {
-        if self.conns.hot(id).is_aliased() {
-            let key = self.answer_key(id);
-            self.conns.remove_alias(id, &key);
-        }
-    }
-
-    /// The flow of a masqueraded connection as its server sees it.
-    fn answer_key(&self, id: ConnId) -> FlowKey {
-        let key = self.conns.key(id);
-        let server = self.server_end(&self.way_of(id), key.virtual_port());
-        FlowKey::new(key.protocol(), key.client(), server)
-    }
-
-    /// Whether a masqueraded connection's server sees it as this flow.
-    #[inline]
-    fn expects(&self, record: Hot<'_>, key: &FlowKey) -> bool {
-        let own = record.key();
-        if !own.same_client(key) {
-            return false;
-        }
-        let server = self.dests.at(record.dest()).addr();
-        let own_port = record.flags() & flags::OWN_PORT != 0;
-        let port = if own_port { own.virtual_port() } else { server.port };
-        port == key.virtual_port() && server.addr == key.virtual_addr()
     }
 
     /// An answer counts as outgoing and moves the state (rules C3, C7).

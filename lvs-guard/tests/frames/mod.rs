@@ -10,6 +10,8 @@ use lvs_core::flow::{Endpoint, Protocol};
 use lvs_guard::{Guard, GuardRule, GuardSpec};
 use lvs_testnet::{Host, Net, PacketSocket, require};
 
+mod answers;
+
 const CLIENT4: [u8; 4] = [192, 0, 2, 7];
 const CLIENT6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
 const VIP4: [u8; 4] = [10, 0, 0, 1];

@@ -1,6 +1,6 @@
 //! What the rules in force say about addresses: as much as the host has to follow.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use lvs_admin::rules::Rules;
@@ -9,6 +9,9 @@ use lvs_core::command::{MarkRule, ServiceKey};
 use lvs_core::director::Director;
 use lvs_core::ids::FwMark;
 use lvs_core::time::Instant;
+use lvs_guard::GuardRule;
+
+use super::masquerade::answers;
 
 /// Services, real servers and mark rules, from a rules file or from what the director was told since.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -17,13 +20,19 @@ pub(super) struct Configuration {
     /// The real servers' addresses, each once for each service.
     pub(super) servers: Vec<IpAddr>,
     pub(super) marks: Vec<MarkRule>,
+    /// Where masqueraded servers answer from.
+    pub(super) answers: BTreeSet<GuardRule>,
 }
 
 impl Configuration {
     /// What a rules file says.
     pub(super) fn of_rules(rules: &Rules, marks: &[MarkRule]) -> Configuration {
         let servers = rules.services().iter().flat_map(|service| &service.destinations);
+        let answers = rules.services().iter().flat_map(|service| {
+            service.destinations.iter().flat_map(|server| answers(&service.spec, server))
+        });
         Configuration {
+            answers: answers.collect(),
             services: rules.services().iter().map(|service| service.spec.key).collect(),
             servers: servers.map(|spec| spec.addr.addr).collect(),
             marks: marks.to_vec(),
@@ -34,7 +43,11 @@ impl Configuration {
     pub(super) fn of_director(director: &mut Director, now: Instant) -> Configuration {
         let services = director.services(now);
         let servers = services.iter().flat_map(|service| &service.destinations);
+        let answers = services.iter().flat_map(|service| {
+            service.destinations.iter().flat_map(|server| answers(&service.spec, &server.spec))
+        });
         Configuration {
+            answers: answers.collect(),
             servers: servers.map(|server| server.spec.addr.addr).collect(),
             services: services.iter().map(|service| service.spec.key).collect(),
             marks: director.mark_rules().to_vec(),

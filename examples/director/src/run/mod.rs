@@ -20,6 +20,7 @@ mod answer;
 mod backend;
 mod configuration;
 mod control;
+mod masquerade;
 mod printer;
 mod reload;
 mod routes;
@@ -32,6 +33,7 @@ use answer::HostAnswers;
 use backend::{Backend, BackendError};
 use configuration::Configuration;
 use control::Control;
+use masquerade::forward_hidden;
 use printer::Printer;
 pub(crate) use routes::OwnRoute;
 use signals::Signals;
@@ -169,9 +171,15 @@ impl Runtime<'_> {
     fn burst(&mut self) -> Result<bool, RunError> {
         let now = self.now();
         let (director, takeover) = (&mut self.director, &self.takeover);
+        let guarded = self.guard.is_some();
         let mut answers = self.answers.as_mut();
         let report = self.io.exchange(&mut |frames| {
             director.process_burst(now, frames);
+            if guarded {
+                for frame in frames.iter_mut() {
+                    forward_hidden(now, director, takeover, frame);
+                }
+            }
             let Some(answers) = &mut answers else { return };
             for frame in frames.iter_mut().filter(|frame| may_need_answer(frame)) {
                 answers.answer(now, director, takeover, frame);

@@ -7,11 +7,13 @@ use lvs_admin::rules::Rules;
 use lvs_control::data::Plan;
 use lvs_control::plan::plan;
 use lvs_core::command::PortSpec;
+use lvs_core::ids::L4Port;
 use lvs_guard::{GuardRule, GuardSpec};
 use lvs_io_afpacket::interfaces;
 
 use super::backend::Backend;
 use super::configuration::Configuration;
+use super::masquerade::answering_from_any_port;
 use super::routes;
 use super::station;
 use super::takeover::{Takeover, Virtual, local_servers, marks_without_address};
@@ -80,8 +82,10 @@ impl Runtime<'_> {
                 let plan = Takeover::plan(configuration, &interfaces, names, extra);
                 let own = own(&plan.ports);
                 let of_host = (self.args.routes == RoutesOf::Host)
-                    .then(|| routes::through_gateways(&interfaces, names, &configuration.servers));
-                plan.with_routes(own).with_routes(of_host.into_iter().flatten())
+                    .then(|| routes::through_gateways(&interfaces, names, configuration));
+                let mut plan = plan.with_routes(own).with_routes(of_host.into_iter().flatten());
+                plan.forwards = routes::forwarding();
+                plan
             }
             Backend::Taps(io) => {
                 let plan = Takeover::of_stations(configuration, &self.args.tap, io, extra);
@@ -148,7 +152,7 @@ impl Runtime<'_> {
             limits.templates_max,
             limits.destinations_max
         );
-        let Configuration { services, servers, marks } = &self.configuration;
+        let Configuration { services, servers, marks, .. } = &self.configuration;
         let file = self.args.rules.as_ref().map_or("no rules file".into(), |f| f.to_string_lossy());
         tracing::info!(
             "{file}: services: {}, real servers: {}, mark rules: {}",
@@ -203,6 +207,14 @@ impl Runtime<'_> {
                 );
             }
         }
+        if self.guard.is_some() {
+            for server in answering_from_any_port(&self.configuration.answers) {
+                tracing::warn!(
+                    "real server {server} is masqueraded on any port: whatever it sends through this \
+                     host passes the director, and not the host's own packet filter"
+                );
+            }
+        }
         for mark in marks_without_address(&self.configuration, &self.args.vip) {
             tracing::warn!(
                 "mark {mark} has no single address (-d): name the virtual addresses with --vip, or \
@@ -247,6 +259,12 @@ fn hidden(guard: &GuardSpec) -> String {
             format!("{protocol} {}", std::net::SocketAddr::new(addr, port.0))
         }
         GuardRule::WholeAddress { addr, .. } => format!("everything to {addr}"),
+        GuardRule::Answers { protocol, addr, port: L4Port::ANY } => {
+            format!("answers from {protocol} {addr}")
+        }
+        GuardRule::Answers { protocol, addr, port } => {
+            format!("answers from {protocol} {}", std::net::SocketAddr::new(addr, port.0))
+        }
     };
     let mut words: Vec<String> = guard.rules.iter().take(SHOWN).map(word).collect();
     match guard.rules.len() {

@@ -10,6 +10,8 @@ use lvs_core::ids::PortId;
 use lvs_io_afpacket::Interface;
 use lvs_realserver::routes;
 
+use super::configuration::Configuration;
+
 /// A route of `--route`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct OwnRoute {
@@ -130,12 +132,16 @@ pub(super) fn of_ports(
         .collect()
 }
 
+/// The most routes for answers of masqueraded servers: each packet of theirs looks at all.
+const FOR_ANSWERS_MAX: usize = 256;
+
 /// The host's routes that lead through a gateway out of one of the interfaces `names`, the cheapest first;
-/// of them those that lead to one of `servers`, and default routes. A host that tells none has none.
+/// of them those that lead to a real server, and default routes. Answers of masqueraded servers go
+/// everywhere, so all are taken for them unless there are too many. A host that tells none has none.
 pub(super) fn through_gateways(
     interfaces: &[Interface],
     names: &[String],
-    servers: &[IpAddr],
+    configuration: &Configuration,
 ) -> Vec<RouteSpec> {
     let port = |index: u32| {
         let name = &interfaces.iter().find(|interface| interface.index == index)?.name;
@@ -145,16 +151,23 @@ pub(super) fn through_gateways(
         tracing::warn!("the host's routes cannot be read: {error}");
         Vec::new()
     });
-    found
-        .iter()
-        .filter(|route| {
-            route.prefix.is_empty() || servers.iter().any(|addr| route.prefix.contains(*addr))
-        })
-        .filter_map(|route| {
-            let port = Some(port(route.interface)?);
-            Some(RouteSpec { prefix: route.prefix, port, via: Some(route.via) })
-        })
-        .collect()
+    let of_ports = found.iter().filter_map(|route| {
+        let port = Some(port(route.interface)?);
+        Some(RouteSpec { prefix: route.prefix, port, via: Some(route.via) })
+    });
+    let mut routes: Vec<RouteSpec> = of_ports.collect();
+    if configuration.answers.is_empty() || routes.len() > FOR_ANSWERS_MAX {
+        let servers = &configuration.servers;
+        let to_server = |prefix: &Prefix| servers.iter().any(|addr| prefix.contains(*addr));
+        routes.retain(|route| route.prefix.is_empty() || to_server(&route.prefix));
+    }
+    routes
+}
+
+/// Whether the host forwards IPv4 and IPv6 packets between its interfaces.
+pub(super) fn forwarding() -> [bool; 2] {
+    ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"]
+        .map(|path| std::fs::read_to_string(path).is_ok_and(|value| value.trim_end() != "0"))
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ pub(super) struct Takeover {
     pub(super) routes: Vec<RouteSpec>,
     pub(super) virtuals: Vec<Virtual>,
     pub(super) guard: GuardSpec,
+    /// Whether the host forwards IPv4 and IPv6 packets: the director then does so in its place with what
+    /// the guard hides and no connection wants.
+    pub(super) forwards: [bool; 2],
     /// Addresses of the director itself, which no host answers for; at the far end of TAP devices.
     pub(super) own: Vec<IpAddr>,
 }
@@ -51,10 +54,10 @@ impl Takeover {
                 Virtual { addr, answer: on_host.is_none(), on_host }
             })
             .collect();
-        let mut takeover = Takeover {
-            guard: guard(configuration, names, extra, &virtuals),
-            ..Takeover::default()
-        };
+        let mut guard = guard(configuration, names, extra, &virtuals);
+        let own = interfaces.iter().flat_map(|i| &i.addresses).map(Prefix::addr);
+        guard.own = own.filter(|addr| !addrs.contains(addr)).collect();
+        let mut takeover = Takeover { guard, ..Takeover::default() };
         for (id, name) in names.iter().enumerate() {
             let Some(interface) = interfaces.iter().find(|i| i.name == *name) else { continue };
             takeover.add_port(PortId(id as u16), interface, &addrs);
@@ -103,6 +106,7 @@ impl Takeover {
         for gone in &before.ports {
             if self.ports.iter().all(|port| port.id != gone.id) {
                 self.ports.push(gone.clone());
+                self.guard.own.extend(gone.addresses.iter().map(Prefix::addr));
                 let of_port = |route: &&RouteSpec| route.port == Some(gone.id);
                 self.routes.extend(before.routes.iter().filter(of_port));
             }
@@ -152,6 +156,7 @@ fn guard(
             guard.rules.insert(GuardRule::for_service(protocol, virt, on_host(virt.addr)));
         }
     }
+    guard.rules.extend(configuration.answers.iter().copied());
     for addr in configuration.marked_addresses().chain(extra.iter().copied()) {
         guard.rules.insert(GuardRule::for_address(addr, on_host(addr)));
     }
@@ -227,6 +232,22 @@ mod tests {
         assert!(takeover.virtuals.iter().all(|v| v.answer));
         assert!(takeover.guard.hides_whole(takeover.virtuals[0].addr));
         assert!(takeover.guard.hides_whole("10.0.0.8".parse().unwrap()));
+    }
+
+    #[test]
+    fn answers_of_masqueraded_servers_are_hidden_but_for_those_to_the_host() {
+        let text = "-A -t 10.0.0.9:80\n-a -t 10.0.0.9:80 -r 10.1.0.2:8080 -m\n\
+                    -a -t 10.0.0.9:80 -r 10.1.0.3 -g\n\
+                    -A -u 10.0.0.9:0 -p\n-a -u 10.0.0.9:0 -r 10.1.0.4:53 -m\n";
+        let takeover = plan(text, &[interface("eth0", &["10.0.0.1/24", "10.0.0.9/32"])], &[]);
+        let hidden = |protocol, addr: [u8; 4], port| {
+            takeover.guard.hides_answers(protocol, addr.into(), L4Port(port))
+        };
+        assert!(hidden(Protocol::TCP, [10, 1, 0, 2], 8080));
+        assert!(!hidden(Protocol::TCP, [10, 1, 0, 2], 80));
+        assert!(!hidden(Protocol::TCP, [10, 1, 0, 3], 80));
+        assert!(hidden(Protocol::UDP, [10, 1, 0, 4], 7));
+        assert_eq!(takeover.guard.own.iter().collect::<Vec<_>>(), [&IpAddr::from([10, 0, 0, 1])]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod far_tunnel;
 mod forged;
 mod fragments;
 mod host;
+mod masquerade;
 mod persistence;
 mod privileges;
 mod realserver;
