@@ -18,6 +18,7 @@ mod far_tunnel;
 mod forged;
 mod fragments;
 mod host;
+mod latency;
 mod masquerade;
 mod persistence;
 mod privileges;

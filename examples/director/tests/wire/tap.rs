@@ -24,7 +24,7 @@ fn bridge(net: &Net, interface: &str, bridge: &str, addresses: &[String]) {
 }
 
 /// A director with two arms, each a TAP device in a bridge of its host.
-fn start_between_bridges(net: &Net, rules: &str) -> Director {
+pub(crate) fn start_between_bridges(net: &Net, rules: &str) -> Director {
     bridge(net, "eth0", "br0", &[]);
     bridge(net, "eth1", "br1", &[]);
     let arms = [
