@@ -108,6 +108,17 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The device is a port of another bridge than it is to be.
+    #[error(
+        "TAP device {name} is a port of another bridge than {bridge}: name that one, or `ip link set {name} \
+         master {bridge}`"
+    )]
+    OtherBridge {
+        /// The device.
+        name: String,
+        /// The bridge asked for.
+        bridge: String,
+    },
     /// Any other refusal of the system.
     #[error("TAP device {name}: cannot {what}: {source}")]
     System {

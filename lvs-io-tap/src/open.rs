@@ -114,8 +114,17 @@ fn add_to_bridge(
     let name = &device.name;
     match sys::add_to_bridge(socket, bridge, index) {
         Ok(()) => Ok(()),
-        // It is a port of a bridge already: an operator's choice, or ours of an earlier run.
-        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(()),
+        // It is a port of a bridge already, as after an earlier run.
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+            match sys::is_in_bridge(socket, bridge, index) {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    let (name, bridge) = (name.clone(), bridge.to_owned());
+                    Err(Error::OtherBridge { name, bridge })
+                }
+                Err(error) => Err(Error::system(name, "ask for the bridge of", error)),
+            }
+        }
         Err(error) if is_denied(&error) => Err(Error::system(name, "connect to a bridge", error)),
         Err(source) => Err(Error::Bridge { name: name.clone(), bridge: bridge.to_owned(), source }),
     }

@@ -15,6 +15,13 @@ pub(crate) const CLONE_DEVICE: &str = "/dev/net/tun";
 /// Makes an interface a port of a bridge (`linux/sockios.h`); the libc crate has no name for it.
 const SIOCBRADDIF: libc::Ioctl = 0x89a2;
 
+/// What only one kind of device understands (`linux/sockios.h`), here bridges.
+const SIOCDEVPRIVATE: libc::Ioctl = 0x89f0;
+/// Asks a bridge for its ports (`linux/if_bridge.h`).
+const BRCTL_GET_PORT_LIST: libc::c_ulong = 7;
+/// The most ports of a bridge (`BR_MAX_PORTS` of the kernel).
+const BRIDGE_PORTS_MAX: usize = 1 << 10;
+
 /// The most bytes of an interface's name.
 pub(crate) const NAME_LEN_MAX: usize = libc::IFNAMSIZ - 1;
 
@@ -143,6 +150,19 @@ pub(crate) fn add_to_bridge(fd: BorrowedFd<'_>, bridge: &str, index: u32) -> io:
     let mut request = request(bridge)?;
     request.ifr_ifru.ifru_ifindex = index as c_int;
     ask(fd, SIOCBRADDIF, &mut request)
+}
+
+/// Whether the device with this index is a port of this bridge.
+pub(crate) fn is_in_bridge(fd: BorrowedFd<'_>, bridge: &str, index: u32) -> io::Result<bool> {
+    let mut ports = [0 as c_int; BRIDGE_PORTS_MAX];
+    let mut arguments =
+        [BRCTL_GET_PORT_LIST, ports.as_mut_ptr() as libc::c_ulong, ports.len() as libc::c_ulong, 0];
+    let mut request = request(bridge)?;
+    request.ifr_ifru.ifru_data = arguments.as_mut_ptr().cast();
+    // SAFETY: the request reads an `ifreq` that points to four words, of which the second points to as
+    // many integers as the third says, which it writes; all of them outlive the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), SIOCDEVPRIVATE, &raw mut request) })?;
+    Ok(ports.contains(&(index as c_int)))
 }
 
 /// Waits until one of the descriptors has an event or `timeout` has passed. Returns how many have one.

@@ -54,7 +54,8 @@ fn send(
     events: &mut Events,
 ) {
     let counters = &mut port.counters;
-    if port.state == State::Gone {
+    // Whether it works again is looked at while waiting, not for each frame.
+    if port.state != State::Up {
         counters.port_down += 1;
         settled.report.unsent += 1;
         return;

@@ -162,3 +162,20 @@ fn a_device_that_moves_to_another_namespace_goes_on_working() {
         assert!(event.contains(" is down") || event.contains(" is up again"), "{event}");
     }
 }
+
+#[test]
+fn a_device_in_its_bridge_stays_there_and_one_in_another_is_not_moved() {
+    let host = Host::new("director");
+    host.ip("link add br0 type bridge");
+    host.ip("link add br1 type bridge");
+    let device = || Device::new("lvs0").persistent(true);
+    for _ in 0..2 {
+        open(&host, device().bridge("br0")).unwrap();
+        assert!(host.ip("-o link show master br0").contains("lvs0"));
+    }
+    let error = refused(&host, device().bridge("br1"));
+    assert!(error.starts_with("TAP device lvs0 is a port of another bridge than br1"), "{error}");
+    assert!(host.ip("-o link show master br0").contains("lvs0"));
+    // Whoever names none leaves it where it is.
+    open(&host, device()).unwrap();
+}
