@@ -64,6 +64,8 @@ impl World {
             routes_max: 8,
             neighbors_max: 8,
             store_bytes: 1 << 16,
+            fragment_bytes: 1 << 16,
+            fragment_sets_max: 3,
             paced_clients: 4,
             outgoing_max: 8,
             ..Limits::small()

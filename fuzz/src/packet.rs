@@ -137,6 +137,8 @@ pub enum Damage {
     Fragment(u16),
     /// It claims to be a super-frame with an unfinished checksum.
     Super { size: u16 },
+    /// Only a part of it comes, as a fragment: so many units of 8 bytes from a place on, of few sets.
+    Part { from: u8, units: u8, id: u8 },
 }
 
 impl Packet {
@@ -181,6 +183,7 @@ impl Damage {
                     header[10..12].copy_from_slice(&sum.to_be_bytes());
                 }
             }
+            Damage::Part { from, units, id } => part(bytes, ip, (from, units, id % 4)),
             Damage::Super { size } => {
                 let l4: u16 = if matches!(ip, Ip::V4) { 34 } else { 54 };
                 let (kind, header, offset) = match (payload, ip) {
@@ -195,6 +198,41 @@ impl Damage {
         }
         offload
     }
+}
+
+/// Turns a packet into a fragment of itself. Most packets are cut in three or four.
+fn part(bytes: &mut Vec<u8>, ip: Ip, (from, units, id): (u8, u8, u8)) {
+    let head = match ip {
+        Ip::V4 => 34,
+        Ip::V6 => 54,
+    };
+    let Some(payload) = bytes.get(head..).map(<[u8]>::to_vec) else { return };
+    let third = (payload.len() / 3).next_multiple_of(8);
+    let from = if from < 3 { usize::from(from) * third } else { usize::from(from) * 8 };
+    let len = if units < 128 { third } else { usize::from(units) * 8 };
+    let from = from.min(payload.len());
+    let to = (from + len).min(payload.len());
+    let more = to < payload.len();
+    bytes.truncate(head);
+    match ip {
+        Ip::V4 => {
+            let header = &mut bytes[14..34];
+            header[2..4].copy_from_slice(&((20 + to - from) as u16).to_be_bytes());
+            header[4..6].copy_from_slice(&[0, id]);
+            let place = (from / 8) as u16 | if more { 0x2000 } else { 0 };
+            header[6..8].copy_from_slice(&place.to_be_bytes());
+            header[10..12].fill(0);
+            let sum = checksum::of(header);
+            header[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
+        Ip::V6 => {
+            let next = std::mem::replace(&mut bytes[20], 44);
+            bytes[18..20].copy_from_slice(&((8 + to - from) as u16).to_be_bytes());
+            let place = (from as u16 & !7 | u16::from(more)).to_be_bytes();
+            bytes.extend_from_slice(&[next, 0, place[0], place[1], 0, 0, 0, id]);
+        }
+    }
+    bytes.extend_from_slice(&payload[from..to]);
 }
 
 fn ip_packet(ip: Ip, from: Host, to: Host, payload: Payload, ttl: u8, data: usize) -> Vec<u8> {
