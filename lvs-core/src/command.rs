@@ -359,6 +359,24 @@ impl Default for Neighborhood {
     }
 }
 
+/// A limit of the maximum segment size that the ends of a service's TCP connections tell each other
+/// (RFC 9293 §3.7.1).
+///
+/// A SYN that passes and says more is changed. In direct routing and tunnels only the client's passes, so
+/// that only what the real server sends becomes smaller; in masquerading both.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MssLimit {
+    /// The service.
+    pub service: ServiceKey,
+    /// The most that is left, in bytes of payload; at least [`MssLimit::MIN`].
+    pub mss: u16,
+}
+
+impl MssLimit {
+    /// The smallest limit: what Linux' TCP takes as the smallest segment (its `TCP_MIN_MSS`).
+    pub const MIN: u16 = 88;
+}
+
 /// One change of the director's configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -389,6 +407,8 @@ pub enum Command {
     SetNeighborhood(Neighborhood),
     /// Replaces all mark rules.
     SetMarkRules(Vec<MarkRule>),
+    /// Replaces all limits of segment sizes; at first there are none.
+    SetMssLimits(Vec<MssLimit>),
     /// Packets of a family with one of these marks are looked at as if they were to a local address, whatever their
     /// destination: what `ip rule add fwmark MARK lookup TABLE` does with a table that has only a local
     /// default route. For transparent caches. Replaces those of before.
@@ -448,6 +468,8 @@ pub enum ApplyError {
     NoSuchPort(PortId),
     /// A route or an address that cannot be.
     BadAddress(IpAddr),
+    /// A limit of the segment size below [`MssLimit::MIN`].
+    MssTooSmall(u16),
 }
 
 impl fmt::Display for ApplyError {
@@ -475,6 +497,9 @@ impl fmt::Display for ApplyError {
             }
             ApplyError::NoSuchPort(port) => write!(f, "port {} is not known", port.0),
             ApplyError::BadAddress(addr) => write!(f, "{addr} cannot be used here"),
+            ApplyError::MssTooSmall(mss) => {
+                write!(f, "a segment size of {mss} is too small; give at least {}", MssLimit::MIN)
+            }
         }
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::run::OwnRoute;
 use crate::run::station::Station;
+use crate::run::{OwnRoute, SegmentLimit};
 
 /// A Linux Virtual Server director in user space.
 #[derive(Debug, Parser)]
@@ -98,6 +98,11 @@ pub(crate) struct RunArgs {
     /// Whose routes through gateways to follow besides; a TAP device has none but its gateway=
     #[arg(long, value_name = "WHOSE", default_value = "host")]
     pub(crate) routes: RoutesOf,
+
+    /// Lower the segment size that TCP connections of a service begin with, in ipvsadm's words: "-t VIP:PORT MSS"
+    /// or "-f MARK [-6] MSS"; see the README for which way it acts
+    #[arg(long, value_name = "LIMIT", allow_hyphen_values = true)]
+    pub(crate) mss: Vec<SegmentLimit>,
 
     /// Do not answer in the host's place what belongs to no connection (RST, port unreachable, echo)
     #[arg(long)]

@@ -62,6 +62,7 @@ impl Director {
                 Ok(())
             }
             Command::SetMarkRules(rules) => self.set_mark_rules(rules),
+            Command::SetMssLimits(limits) => self.set_mss_limits(limits),
             Command::DeliverMarked(marks) => {
                 self.delivered_marks = marks;
                 Ok(())

@@ -40,7 +40,10 @@ impl Director {
         x: &mut X,
     ) -> Verdict {
         match self.bind(frame, seen, x) {
-            Ok(way) => self.forward(frame, seen, &way, x),
+            Ok(way) => {
+                self.limit_mss(frame, seen.headers, way.destination);
+                self.forward(frame, seen, &way, x)
+            }
             Err(verdict) => verdict,
         }
     }

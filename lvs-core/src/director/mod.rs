@@ -54,6 +54,7 @@ mod inbound;
 mod lifetimes;
 mod link;
 mod list;
+mod mss;
 mod open;
 mod outgoing;
 mod replies;
@@ -117,6 +118,8 @@ pub struct Director {
     schedulers: Vec<SchedulerInfo>,
     services: Services,
     marks: MarkRules,
+    /// Few, and looked at for a SYN only.
+    mss_limits: Vec<crate::command::MssLimit>,
     /// Packets with these marks are delivered locally, whatever their destination.
     delivered_marks: Vec<(Family, FwMark)>,
     dests: Destinations,
@@ -204,6 +207,7 @@ impl Director {
             schedulers: crate::sched::SCHEDULERS.to_vec(),
             services: Services::new(limits.services_max, seed),
             marks: MarkRules::default(),
+            mss_limits: Vec::new(),
             delivered_marks: Vec::new(),
             dests: Destinations::new(limits.destinations_max),
             conns,

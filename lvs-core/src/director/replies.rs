@@ -57,6 +57,7 @@ impl Director {
             Err(verdict) => return verdict,
         };
         self.notice_answer(seen, id, signal, x);
+        self.limit_mss(frame, headers, self.conns.dest(id));
         self.unmasquerade(frame, seen, id, None, x);
         self.send_to_client(frame, seen, &leaving, too_big, x)
     }

@@ -22,6 +22,7 @@ use crate::wire::ethernet::VlanTags;
 
 mod defense;
 mod fragments;
+mod mss;
 mod nat;
 mod tunnels;
 

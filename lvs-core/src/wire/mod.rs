@@ -10,6 +10,7 @@ pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod mss;
 pub mod ndp;
 pub mod sctp;
 pub mod tcp;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lvs_testnet::{Ab, HttpServer, digest_of_pattern, http};
+use lvs_testnet::{Ab, Capture, HttpServer, digest_of_pattern, http};
 
 use crate::director::Director;
 use crate::far::{Far, RealServer};
@@ -188,4 +188,28 @@ fn the_kernels_own_modules_open_what_the_director_wraps() {
         director.stop();
         made.stop();
     }
+}
+
+#[test]
+fn a_limit_of_the_segment_size_reaches_the_server_in_the_clients_syn() {
+    let far = Far::new(1);
+    let vip = far.vip4();
+    let _web = web_servers(&far);
+    let made = far.make_real_servers(&["--tun", "ipip"]);
+    let limit = format!("-t {vip}:80 1360");
+    let options = [&ARMS[..], &["--mss", &limit]].concat();
+    let director = Director::start_on(&far.director, &web(vip, &servers4(&far), IPIP), &options);
+    let wire = Capture::start(&far.servers[0], "eth0");
+    let page = far.client.enter(|| http::fetch(SocketAddr::new(vip, 80), "/"));
+    assert_eq!(page.unwrap().status, 200);
+    // Ethernet, the outer header and the inner one are 54 bytes; Linux says the size first.
+    let said = wire.stop().iter().find_map(|seen| {
+        let segment = seen.bytes.get(54..).filter(|segment| segment.len() >= 24)?;
+        let is_syn = !seen.outgoing && seen.bytes[23] == 4 && segment[13] == 2;
+        (is_syn && segment[20..22] == [2, 4])
+            .then(|| u16::from_be_bytes([segment[22], segment[23]]))
+    });
+    assert_eq!(said, Some(1360));
+    director.stop();
+    drop(made);
 }
