@@ -82,7 +82,7 @@ mod tests {
     fn syn(options: &[u8]) -> Vec<u8> {
         let mut segment = [&[0; HEADER_LEN][..], options].concat();
         segment.resize(segment.len().next_multiple_of(4), 0);
-        segment[field::DATA_OFFSET] = (segment.len() / 4 << 4) as u8;
+        segment[field::DATA_OFFSET] = ((segment.len() / 4) << 4) as u8;
         segment[field::FLAGS] = 2;
         let sum = checksum::transport(ENDS[0], ENDS[1], Protocol::TCP, &segment);
         segment[field::CHECKSUM..][..2].copy_from_slice(&sum.to_be_bytes());
