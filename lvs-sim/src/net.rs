@@ -99,6 +99,7 @@ pub struct Network {
     mtu: [Option<u32>; 2],
     transparent: Option<FwMark>,
     gue_ports: BTreeSet<u16>,
+    tunnel_ends: BTreeSet<IpAddr>,
     local_server: bool,
 }
 
@@ -142,6 +143,13 @@ impl Network {
     /// The MTU of a side's link.
     pub fn mtu(&self, side: Side) -> u32 {
         self.mtu[side.port().index()].unwrap_or(MTU)
+    }
+
+    /// Whether the recorded kernel asks for this neighbour. Its interfaces have no link-local address, and
+    /// without one it sends a neighbour solicitation only for a packet from an address of its own:
+    /// the outer one of a tunnel.
+    pub fn asks_for(&self, neighbor: IpAddr) -> bool {
+        neighbor.is_ipv4() || self.tunnel_ends.contains(&neighbor)
     }
 
     /// Whether a UDP packet to this port from the director itself is a GUE tunnel.
@@ -295,6 +303,10 @@ impl NetworkBuilder {
 
     pub(crate) fn mtu(&mut self, side: Side, mtu: u32) {
         self.network.mtu[side.port().index()] = Some(mtu);
+    }
+
+    pub(crate) fn tunnel_end(&mut self, addr: IpAddr) {
+        self.network.tunnel_ends.insert(addr);
     }
 
     pub(crate) fn gue_port(&mut self, port: u16) {

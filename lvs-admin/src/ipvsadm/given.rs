@@ -332,10 +332,12 @@ impl<'n> Given<'n> {
             let word = self.word_of(label).or_else(|| self.word_of(Label::TunnelType));
             Refusal { kind, word }
         })?;
-        // Without translation the packet keeps the port it was sent to: the service's, or any port of a
-        // mark (rule L9).
-        if spec.method != ForwardingMethod::Masquerade {
-            spec.addr.port = key.port();
+        // Without translation the packet keeps the port it was sent to (rule L9); a server of a mark is
+        // called by the port that it is given.
+        if let (ServiceKey::Address { virt, .. }, true) =
+            (key, spec.method != ForwardingMethod::Masquerade)
+        {
+            spec.addr.port = virt.port;
         }
         spec.weight = self.weight;
         spec.upper_threshold = self.upper;

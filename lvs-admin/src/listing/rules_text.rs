@@ -19,7 +19,14 @@ pub(super) fn save(
 ) -> fmt::Result {
     for service in services {
         let spec = &service.entry.spec;
-        let name = service_option(&spec.key, names);
+        let name = match &spec.key {
+            // As ipvsadm prints it, although it does not take it back.
+            ServiceKey::Mark { mark, family } if mark.0 > i32::MAX as u32 => {
+                let family = if *family == Family::V6 { " -6" } else { "" };
+                format!("-f {}{family}", text::signed(*mark))
+            }
+            key => service_option(key, names),
+        };
         service_rule(out, &name, spec)?;
         for server in &service.destinations {
             let server_name = text::server(server.spec.addr, &spec.key, names);

@@ -36,7 +36,7 @@ pub(super) fn sorted(entries: &[ServiceEntry]) -> Vec<Service<'_>> {
 }
 
 fn compare_services(a: &ServiceKey, b: &ServiceKey) -> Ordering {
-    let marks = a.mark().cmp(&b.mark());
+    let marks = a.mark().0.wrapping_sub(b.mark().0).cast_signed().cmp(&0);
     let families = (a.family() == Family::V6).cmp(&(b.family() == Family::V6));
     marks.then(families).then_with(|| match (a, b) {
         (

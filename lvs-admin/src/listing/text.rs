@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use lvs_core::addr::{Family, Granularity};
 use lvs_core::command::{ForwardingMethod, SchedulerFlags, ServiceKey, ServiceSpec};
 use lvs_core::flow::{Endpoint, Protocol};
+use lvs_core::ids::FwMark;
 
 use crate::names::Names;
 
@@ -57,9 +58,14 @@ pub(super) fn service(key: &ServiceKey, names: &dyn Names) -> String {
                 IpAddr::V6(_) => text,
             }
         }
-        ServiceKey::Mark { mark, family: Family::V4 } => format!("FWM  {}", mark.0),
-        ServiceKey::Mark { mark, family: Family::V6 } => format!("FWM  {} IPv6", mark.0),
+        ServiceKey::Mark { mark, family: Family::V4 } => format!("FWM  {}", signed(*mark)),
+        ServiceKey::Mark { mark, family: Family::V6 } => format!("FWM  {} IPv6", signed(*mark)),
     }
+}
+
+/// A mark as ipvsadm prints it, as a signed number.
+pub(super) fn signed(mark: FwMark) -> i32 {
+    mark.0.cast_signed()
 }
 
 /// A real server's name.

@@ -11,7 +11,7 @@ use crate::command::{
 };
 use crate::dest::{Destination, Hop, UNLISTED_CHECK};
 use crate::flow::Endpoint;
-use crate::ids::{ConnId, DestIndex, L4Port, PortId, ServiceIndex};
+use crate::ids::{ConnId, DestIndex, PortId, ServiceIndex};
 use crate::sched::{Candidates, Change, SchedulerInfo};
 use crate::service::Service;
 use crate::stats::Counters;
@@ -405,7 +405,13 @@ impl Director {
         if addr.is_multicast() || addr.is_unspecified() {
             return false;
         }
-        let IpAddr::V4(v4) = addr else { return true };
+        let v4 = match addr {
+            IpAddr::V4(v4) => v4,
+            // A link-local address is only good on its link, and which one that is nothing tells.
+            IpAddr::V6(v6) => {
+                return !v6.is_unicast_link_local() || self.locals.find(addr).is_some();
+            }
+        };
         let is_broadcast_of = |prefix: &crate::addr::Prefix| {
             let host_bits = u32::MAX.checked_shr(u32::from(prefix.len())).unwrap_or(0);
             prefix.len() < 31 && prefix.contains(addr) && v4.to_bits() & host_bits == host_bits
@@ -420,7 +426,8 @@ impl Director {
     }
 }
 
-/// Checks what the kernel checks, and gives DR and TUN servers the service's port (rule L9).
+/// Checks what the kernel checks, and gives DR and TUN servers the port of a service that has one
+/// (rule L9).
 fn check_destination(key: &ServiceKey, spec: &mut DestinationSpec) -> Result<(), ApplyError> {
     if spec.lower_threshold > spec.upper_threshold {
         return Err(ApplyError::ThresholdRange);
@@ -429,11 +436,10 @@ fn check_destination(key: &ServiceKey, spec: &mut DestinationSpec) -> Result<(),
     if key.family() != Family::of(spec.addr.addr) && !tunnel {
         return Err(ApplyError::OtherFamily);
     }
-    if spec.method != ForwardingMethod::Masquerade {
-        spec.addr.port = match key {
-            ServiceKey::Address { virt, .. } => virt.port,
-            ServiceKey::Mark { .. } => L4Port::ANY,
-        };
+    if let (ServiceKey::Address { virt, .. }, true) =
+        (key, spec.method != ForwardingMethod::Masquerade)
+    {
+        spec.addr.port = virt.port;
     }
     Ok(())
 }

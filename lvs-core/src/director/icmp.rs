@@ -190,6 +190,8 @@ impl Director {
             return Verdict::Drop(DropReason::NeighborQueueFull);
         };
         let quote_len = headers.end().min(frame.len()) - error.at;
+        // The kernel counts what it took out of the tunnel's error as well as the error that it sends.
+        self.count_out(destination, quote_len as u32);
         let in_front = ethernet::HEADER_LEN + icmp::error_header_len(Family::V4);
         // The error that is answered is longer in front of the quote than its answer.
         frame.trim_front(error.at - in_front);

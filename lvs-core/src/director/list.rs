@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::Director;
 use crate::command::ServiceKey;
-use crate::flow::Endpoint;
+use crate::flow::{Endpoint, Protocol};
 use crate::ids::{ConnId, DestIndex, ServiceIndex, TemplateId};
 use crate::listing::{
     AddressConflict, ConnectionEntry, Cursor, DestinationEntry, ServiceCursor, ServiceEntry,
@@ -148,7 +148,11 @@ impl Director {
             client: key.client(),
             virt: key.virt(),
             destination,
-            state: State::from_byte(record.state()).name(),
+            state: match (key.protocol(), State::from_byte(record.state())) {
+                // UDP has only one state, even before a packet of its own (rule I5).
+                (Protocol::UDP, _) => State::Udp.name(),
+                (_, state) => state.name(),
+            },
             expires: self.time_left(record.last_seen(), timeout),
             template: false,
             mark: cold.mark,

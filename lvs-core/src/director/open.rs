@@ -8,7 +8,7 @@ use crate::conn::Cold;
 use crate::drop::{DropReason, PassReason};
 use crate::explain::{Eligibility, Event, Explain};
 use crate::flow::{Endpoint, FlowKey, Protocol};
-use crate::ids::{ConnId, DestIndex, FwMark, L4Port, ServiceIndex, TemplateId};
+use crate::ids::{ConnId, DestIndex, FwMark, L4Port, PortId, ServiceIndex, TemplateId};
 use crate::io::{Frame, Verdict};
 use crate::persist::mark_address;
 use crate::sched::{Candidates, Request};
@@ -37,33 +37,8 @@ impl Director {
     ) -> Result<Bound, Verdict> {
         // Loads and templates must be those of this moment, not of the last timer call.
         self.settle();
-        if let Signal::Sctp(chunks) = signal
-            && chunks.first().is_none()
-        {
-            return Err(Verdict::Drop(DropReason::SctpTruncated));
-        }
+        let (service, mark) = self.admit(frame.port(), seen, signal, x)?;
         let flow = &seen.headers.flow;
-        let mark = self.marks.mark_of(frame.port(), flow);
-        if mark != FwMark::NONE {
-            x.event(seen.n, || Event::Marked(mark));
-        }
-        let Some(service) = self.services.find(mark, flow.protocol(), flow.virt()) else {
-            x.event(seen.n, || Event::NoService);
-            return Err(Verdict::Pass(PassReason::NoService));
-        };
-        x.event(seen.n, || Event::Service(self.services.at(service).spec.key));
-        if !self.may_open(signal) {
-            x.event(seen.n, || Event::MayNotOpen);
-            return Err(Verdict::Pass(PassReason::NotScheduled));
-        }
-        if self.defense.drops_packet() {
-            return Err(Verdict::Drop(DropReason::Defense));
-        }
-        // Rule P6, behind the defence as in the kernel.
-        if flow.client_port() == L4Port::FTP_DATA {
-            x.event(seen.n, || Event::MayNotOpen);
-            return Err(Verdict::Pass(PassReason::NotScheduled));
-        }
         if self.conns.len() == self.conns.capacity() && ended.is_none() {
             return Err(Verdict::Drop(DropReason::ConnectionTableFull));
         }
@@ -111,6 +86,44 @@ impl Director {
         let method = Method::of(self.dests.at(destination).method());
         let own_port = self.keeps_port(destination, template, virtual_port);
         Way { destination, method, own_port, connected: false }
+    }
+
+    /// The service of a packet that has no connection, and its mark, if it may open one.
+    fn admit<X: Explain>(
+        &mut self,
+        port: PortId,
+        seen: &Seen<'_>,
+        signal: Signal,
+        x: &mut X,
+    ) -> Result<(ServiceIndex, FwMark), Verdict> {
+        if let Signal::Sctp(chunks) = signal
+            && chunks.first().is_none()
+        {
+            return Err(Verdict::Drop(DropReason::SctpTruncated));
+        }
+        let flow = &seen.headers.flow;
+        let mark = self.marks.mark_of(port, flow);
+        if mark != FwMark::NONE {
+            x.event(seen.n, || Event::Marked(mark));
+        }
+        let Some(service) = self.services.find(mark, flow.protocol(), flow.virt()) else {
+            x.event(seen.n, || Event::NoService);
+            return Err(Verdict::Pass(PassReason::NoService));
+        };
+        x.event(seen.n, || Event::Service(self.services.at(service).spec.key));
+        if !self.may_open(signal) {
+            x.event(seen.n, || Event::MayNotOpen);
+            return Err(Verdict::Pass(PassReason::NotScheduled));
+        }
+        if self.defense.drops_packet() {
+            return Err(Verdict::Drop(DropReason::Defense));
+        }
+        // Rule P6, behind the defence as in the kernel.
+        if flow.client_port() == L4Port::FTP_DATA {
+            x.event(seen.n, || Event::MayNotOpen);
+            return Err(Verdict::Pass(PassReason::NotScheduled));
+        }
+        Ok((service, mark))
     }
 
     /// Rules P1 and P2: TCP opens with SYN and without RST, or with anything but RST under `sloppy_tcp`;

@@ -17,7 +17,7 @@ use crate::parse::{Parsed, parse_cut_off, parse_super};
 use crate::store::{Cut, Parcel};
 use crate::wire::arp::ArpPacket;
 use crate::wire::ethernet::{self, VlanTags};
-use crate::wire::icmp::{ErrorSpec, IcmpError};
+use crate::wire::icmp::{self, ErrorSpec, IcmpError};
 use crate::wire::{ipv6, ndp};
 
 /// One frame to be made, or several.
@@ -382,8 +382,14 @@ impl Director {
         port: PortId,
     ) -> Result<PortId, DropReason> {
         const REASON: DropReason = DropReason::NeighborSilent;
+        let whole = frame.len();
         let tunnelled = self.unwrap_tunnel(frame);
+        let outer_len = whole - frame.len();
         let Parsed::Ip(headers) = parse_cut_off(frame.bytes()) else { return Err(REASON) };
+        if tunnelled.is_some_and(|outer| (outer, headers.family) != (Family::V4, Family::V4)) {
+            // Of these the kernel learns only from the outer packet, which was its own.
+            return Err(REASON);
+        }
         let (headers, masqueraded) = self.untranslate(frame, headers);
         let link = self.link(port).copied().ok_or(DropReason::PortDown)?;
         if !headers.may_be_answered_with_error() {
@@ -395,26 +401,41 @@ impl Director {
         }
         let dst = headers.src();
         // The kernel tells itself about the outer packet, and the client from the virtual address (F5).
-        let from_own = !tunnelled && !masqueraded;
+        // An IPv6 one comes from the virtual address in any case.
+        let from_own = tunnelled.is_none() && !masqueraded && headers.family == Family::V4;
         let own = self.routes.own_address(port, dst).filter(|_| from_own);
         let src = own.unwrap_or(headers.dst());
         let ident = self.next_ident();
         let spec = ErrorSpec { src, dst, kind: IcmpError::HostUnreachable, ident };
         turn_into_error(frame, &headers, link.mac, &spec)?;
+        if !masqueraded {
+            // As everything that the host sends about a connection's packet, it counts as an answer.
+            let hash = self.conns.hash(&headers.flow);
+            if let Some(id) = self.find_live(&headers.flow, hash, None) {
+                let (bytes, destination) =
+                    (frame.len() - usize::from(headers.l3), self.conns.dest(id));
+                self.count_out(destination, bytes as u32);
+                if tunnelled.is_some() {
+                    // And so does what the kernel took out of the error that it told itself.
+                    let quoted = icmp::quote_len_max(headers.family).saturating_sub(outer_len);
+                    self.count_out(destination, headers.ip_len.min(quoted as u32));
+                }
+            }
+        }
         Ok(port)
     }
 
-    /// Takes the outer headers of one of our tunnels off; `false` if there are none.
-    fn unwrap_tunnel(&self, frame: &mut Frame<'_>) -> bool {
-        let Ok((tags, _, l3)) = ethernet::tags(frame.bytes()) else { return false };
-        let Some(inside) = tunnel::look_inside(&frame.bytes()[l3..]) else { return false };
+    /// Takes the outer headers of one of our tunnels off; returns their family, `None` if there are none.
+    fn unwrap_tunnel(&self, frame: &mut Frame<'_>) -> Option<Family> {
+        let (tags, _, l3) = ethernet::tags(frame.bytes()).ok()?;
+        let inside = tunnel::look_inside(&frame.bytes()[l3..])?;
         if !self.routes.is_own(inside.src) {
-            return false;
+            return None;
         }
         let (dst, src) = (ethernet::dst(frame.bytes()), ethernet::src(frame.bytes()));
         frame.trim_front(inside.at);
         ethernet::emit_header(frame.bytes_mut(), dst, src, &tags, ethertype(inside.family));
-        true
+        Some(Family::of(inside.src))
     }
 
     /// The longest IP packet in which a stored one may leave by a port.

@@ -49,6 +49,10 @@ impl Director {
         };
         self.tell_found(seen, id, &key, x);
         if self.way_of(id).method != Method::Masquerade {
+            if headers.ttl <= 1 {
+                // It gets no further than the host, which tells its sender.
+                return LEAVE;
+            }
             self.notice_answer(seen, id, signal, x);
             return Verdict::Pass(PassReason::Reply);
         }
@@ -166,10 +170,14 @@ impl Director {
             return LEAVE;
         }
         let Some(quoted) = quoted(frame, headers) else { return LEAVE };
-        let Some(id) = self.answered_quote(&quoted) else { return LEAVE };
+        let Some(id) = self.answered_quote(&quoted) else {
+            return self.steer_crossing_error(frame, seen, &quoted, x);
+        };
         self.tell_found(seen, id, &quoted.flow, x);
         if self.way_of(id).method != Method::Masquerade {
-            self.count_out(self.conns.dest(id), headers.ip_len);
+            if headers.ttl > 1 {
+                self.count_out(self.conns.dest(id), headers.ip_len);
+            }
             return LEAVE;
         }
         let (leaving, too_big) = match self.leave_for_client(frame, seen) {
@@ -182,6 +190,29 @@ impl Director {
         self.count_out(self.conns.dest(id), headers.ip_len);
         self.unmasquerade(frame, seen, id, Some(&quoted), x);
         self.send_to_client(frame, seen, &leaving, too_big, x)
+    }
+
+    /// An error that is not to a local address but quotes an answer of a virtual one: it goes to the real
+    /// server like any other (rule I1), having been forwarded once already.
+    fn steer_crossing_error<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        quoted: &Quoted,
+        x: &mut X,
+    ) -> Verdict {
+        let flow = quoted.flow.reversed();
+        let found = self.find_live(&flow, self.conns.hash(&flow), None);
+        let Some(id) = found.filter(|_| seen.headers.ttl > 1) else { return LEAVE };
+        self.tell_found(seen, id, &flow, x);
+        if !has_good_checksum(frame, seen.headers) {
+            return Verdict::Drop(DropReason::IcmpChecksum);
+        }
+        let way = self.way_of(id);
+        self.count_in(way.destination, seen.headers.ip_len);
+        age(frame, seen.headers);
+        let headers = Headers { ttl: seen.headers.ttl - 1, ..*seen.headers };
+        self.forward(frame, &Seen { headers: &headers, ..*seen }, &way, x)
     }
 
     /// A packet that belongs to no connection. It is left to the host, which forwards it as it is, unless

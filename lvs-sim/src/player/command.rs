@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use lvs_admin::ipvsadm::{self, Action, Columns, ListRequest, ListWhat};
 use lvs_admin::listing::{self, Header, Listing};
-use lvs_admin::names::NumericOnly;
 use lvs_admin::rates::Estimators;
 use lvs_core::addr::Family;
 use lvs_core::command::{ApplyError, Command, MarkRule};
 use lvs_core::director::Director;
 use lvs_core::flow::Protocol;
+use lvs_core::ids::L4Port;
 use lvs_core::listing::{ConnectionEntry, Cursor};
 use lvs_core::time::Instant;
 
@@ -77,7 +77,7 @@ impl Player<'_> {
             let (director, now, rates) = (&mut self.director, self.now, &self.rates);
             return operator.run(Site { director, now, rates }, &words);
         }
-        let action = match ipvsadm::parse(words, &NumericOnly) {
+        let action = match ipvsadm::parse(words, &self.names) {
             Ok(action) => action,
             Err(refusal) => return Ran::failed(refusal.status(), refusal),
         };
@@ -96,7 +96,7 @@ impl Player<'_> {
             },
             Action::Save { numeric } => {
                 let services = self.director.services(self.now);
-                written(listing::save(&mut output, &services, &NumericOnly, numeric));
+                written(listing::save(&mut output, &services, &self.names, numeric));
                 0
             }
             Action::Help => {
@@ -117,10 +117,10 @@ impl Player<'_> {
 
     /// Writes a listing; `None` if it asks for a service that is not there.
     fn list(&mut self, request: &ListRequest, output: &mut String) -> Option<()> {
-        let listing = Listing::new(Header::default(), *request, &NumericOnly);
         match request.what {
             ListWhat::Services => {
                 let mut services = self.director.services(self.now);
+                let listing = Listing::new(Header::default(), *request, &self.names);
                 if request.service.is_some() {
                     services = vec![listing::find(&services, request)?.clone()];
                 }
@@ -133,6 +133,7 @@ impl Player<'_> {
             }
             ListWhat::Connections => {
                 let connections = self.connections();
+                let listing = Listing::new(Header::default(), *request, &self.names);
                 written(listing.connections_title(output));
                 written(listing.connections(output, &connections));
             }
@@ -183,6 +184,13 @@ impl Player<'_> {
             port: Some(CLIENTS),
             mark: mark.mark,
         };
+        let with_ports = [Protocol::TCP, Protocol::UDP, Protocol::SCTP];
+        let wrong = mark.port.is_some_and(|port| port == L4Port::ANY)
+            || mark.port.is_some() && !protocol.is_some_and(|p| with_ports.contains(&p));
+        if wrong {
+            // What tc says, which sets the marks.
+            return self.record.event(time, &mark.text, "failed: Illegal \"dst_port\"");
+        }
         self.marks.insert(0, rule);
         let result = match self.director.apply(self.now, Command::SetMarkRules(self.marks.clone()))
         {

@@ -9,7 +9,9 @@ mod dump;
 mod reload;
 
 use std::fmt;
+use std::net::IpAddr;
 
+use lvs_admin::names::Services;
 use lvs_admin::rates::Estimators;
 use lvs_core::command::{ApplyError, Command, MarkRule, Neighborhood};
 use lvs_core::director::Director;
@@ -197,6 +199,7 @@ struct Player<'s> {
     io: MemIo,
     host: Host<'s>,
     marks: Vec<MarkRule>,
+    names: Services,
     rates: Estimators,
     record: Record,
     now: Instant,
@@ -233,6 +236,7 @@ impl<'s> Player<'s> {
             io: MemIo::with_config(config),
             host: Host::new(network),
             marks: Vec::new(),
+            names: Services::well_known(),
             rates: Estimators::default(),
             record: Record::new(scenario, SUBJECT),
             now: Instant::ZERO,
@@ -367,7 +371,10 @@ impl<'s> Player<'s> {
             .into_iter()
             .filter_map(|port| {
                 let bytes = queues.get_mut(port.index())?.next()?;
-                Some(Sent { side: Side::of(port), bytes })
+                let asked = solicited(&bytes);
+                asked
+                    .is_none_or(|addr| self.network.asks_for(addr))
+                    .then_some(Sent { side: Side::of(port), bytes })
             })
             .collect()
     }
@@ -390,4 +397,12 @@ fn packets_of_one_moment(events: &[Event]) -> Vec<&Packet> {
             _ => None,
         })
         .collect()
+}
+
+/// The address that a neighbour solicitation asks for, if a frame is one.
+fn solicited(frame: &[u8]) -> Option<IpAddr> {
+    const KIND: usize = 14 + 40;
+    let is_one = frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(KIND) == Some(&135);
+    let target: [u8; 16] = frame.get(KIND + 8..KIND + 24)?.try_into().ok()?;
+    (is_one && frame.get(20) == Some(&58)).then(|| IpAddr::V6(target.into()))
 }

@@ -170,6 +170,9 @@ impl Reader {
                 "-r" | "--real-server" => {
                     if let Some(addr) = addr() {
                         self.network.server(addr);
+                        if line.iter().any(|word| matches!(word.as_str(), "-i" | "--ipip")) {
+                            self.network.tunnel_end(addr);
+                        }
                     }
                 }
                 "--tun-port" => {
