@@ -295,6 +295,12 @@ impl Destinations {
         Destinations { slots, fronts: vec![Front::EMPTY; capacity as usize], free }
     }
 
+    /// Bytes that a table of this capacity takes.
+    pub(crate) fn memory(capacity: u32) -> usize {
+        let each = size_of::<Option<Destination>>() + size_of::<Front>() + size_of::<u32>();
+        capacity as usize * each
+    }
+
     /// Puts a destination in a free place; `None` if there is none.
     pub(crate) fn insert(&mut self, destination: Destination) -> Option<DestIndex> {
         if self.free.is_empty() {

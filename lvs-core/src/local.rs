@@ -41,6 +41,11 @@ impl LocalAddresses {
         self.lookup.find(&words).is_some()
     }
 
+    /// Bytes that a table of this capacity takes.
+    pub(crate) fn memory(capacity: u32) -> usize {
+        capacity as usize * size_of::<LocalAddress>() + Lookup::memory(capacity)
+    }
+
     pub(crate) fn find(&self, addr: IpAddr) -> Option<&LocalAddress> {
         self.lookup.find(&words(addr)).map(|i| &self.entries[i as usize])
     }

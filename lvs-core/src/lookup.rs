@@ -37,6 +37,11 @@ impl Lookup {
         }
     }
 
+    /// Bytes that a table of this capacity takes.
+    pub(crate) fn memory(capacity: u32) -> usize {
+        (capacity as usize * 2).next_power_of_two() * size_of::<(Words, u32)>()
+    }
+
     #[inline]
     pub(crate) fn find(&self, words: &Words) -> Option<u32> {
         let mut at = self.home(words);

@@ -102,6 +102,12 @@ impl Neighbors {
         }
     }
 
+    /// Bytes that a table of this capacity takes.
+    pub(crate) fn memory(capacity: u32) -> usize {
+        let each = size_of::<Neighbor>() + size_of::<u32>();
+        capacity as usize * each + Lookup::memory(capacity)
+    }
+
     #[inline]
     pub(crate) fn at(&self, index: NeighborIndex) -> &Neighbor {
         &self.entries[index.0 as usize]

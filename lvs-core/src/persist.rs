@@ -139,6 +139,12 @@ impl TemplateTable {
         }
     }
 
+    /// Bytes that a table of this capacity takes.
+    pub(crate) fn memory(capacity: u32) -> usize {
+        let lines = Index::lines_needed(capacity) as usize;
+        capacity as usize * size_of::<Template>() + lines * size_of::<Line>()
+    }
+
     /// The template that new connections with this key use; never a spoilt one.
     pub fn find(&self, key: &FlowKey) -> Option<TemplateId> {
         self.index

@@ -159,6 +159,16 @@ impl core::fmt::Debug for Reassembly {
 }
 
 impl Reassembly {
+    /// Bytes that a store of these sizes takes.
+    pub(crate) fn memory(bytes: u32, sets: u32) -> usize {
+        let sets = sets as usize;
+        let each = size_of::<Piece>() + size_of::<Option<Parcel>>();
+        Store::memory(bytes)
+            + Store::parcels_of(bytes) * each
+            + sets * size_of::<Set>()
+            + sets.next_power_of_two() * size_of::<u32>()
+    }
+
     pub(crate) fn new(bytes: u32, sets: u32, seed: [u64; 2]) -> Reassembly {
         let store = Store::new(bytes);
         let piece =

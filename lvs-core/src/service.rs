@@ -57,6 +57,12 @@ impl Services {
         }
     }
 
+    /// Bytes that a table of this capacity takes.
+    pub(crate) fn memory(capacity: u32) -> usize {
+        let each = size_of::<Option<Service>>() + size_of::<Counters>() + size_of::<u32>();
+        capacity as usize * each + Lookup::memory(capacity)
+    }
+
     /// The service a packet belongs to: by its mark, then by protocol, address and port, then the FTP
     /// service of its address for port 20 and ports from 1024 (rule P7), then port 0 (rule P4).
     pub(crate) fn find(

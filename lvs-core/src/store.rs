@@ -144,7 +144,7 @@ impl Queue {
 
 impl Store {
     pub(crate) fn new(bytes: u32) -> Store {
-        let chunks = (bytes as usize / CHUNK).max(1);
+        let chunks = Store::parcels_of(bytes);
         let meta = (0..chunks as u32)
             .map(|i| Meta {
                 next: if i as usize + 1 < chunks { i + 1 } else { NONE },
@@ -157,6 +157,17 @@ impl Store {
             .collect();
         let bytes = vec![0; chunks * CHUNK].into_boxed_slice();
         Store { bytes, meta, free: 0, free_chunks: chunks as u32 }
+    }
+
+    /// Bytes that a store for so many bytes of packets takes.
+    pub(crate) fn memory(bytes: u32) -> usize {
+        Store::parcels_of(bytes) * (CHUNK + size_of::<Meta>())
+    }
+
+    /// The most parcels that a store for so many bytes holds.
+    pub(crate) const fn parcels_of(bytes: u32) -> usize {
+        let chunks = bytes as usize / CHUNK;
+        if chunks == 0 { 1 } else { chunks }
     }
 
     /// Copies a frame in; `None` if there is no room.

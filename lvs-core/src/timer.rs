@@ -110,6 +110,11 @@ impl TimerWheel {
         }
     }
 
+    /// Bytes that a wheel for so many entries takes.
+    pub(crate) fn memory(ids: u32) -> usize {
+        ids as usize * size_of::<Node>() + LEVELS * SLOTS * size_of::<Slot>()
+    }
+
     /// Files an entry under a deadline in ms; if it is filed already, it moves.
     ///
     /// A deadline before the wheel's present counts as now. One further ahead than 2³² - 1 ms (49.7 days) is

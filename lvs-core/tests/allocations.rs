@@ -1,6 +1,6 @@
 //! No packet allocates: a counting allocator watches a director through every kind of frame.
 //!
-//! This test is alone in its binary, so that no other test's allocations are counted.
+//! These tests are alone in their binary; each thread counts for itself.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -23,6 +23,7 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<u64> = const { Cell::new(0) };
 }
 
 // SAFETY: every call is handed to the system allocator unchanged; counting allocates nothing, as the
@@ -30,6 +31,7 @@ thread_local! {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        BYTES.set(BYTES.get() + layout.size() as u64);
         // SAFETY: the caller's obligations are those of `System.alloc`.
         unsafe { System.alloc(layout) }
     }
@@ -207,4 +209,21 @@ fn no_packet_and_no_timer_allocates() {
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
     assert!(verdicts.iter().all(|&n| n > 0), "every kind of verdict was met: {verdicts:?}");
+}
+
+#[test]
+fn a_director_takes_the_memory_that_its_limits_foretell() {
+    let default = Limits { connections_max: 1 << 14, templates_max: 1 << 12, ..Limits::default() };
+    let many_servers = Limits { destinations_max: 1 << 18, ..Limits::small() };
+    for limits in [Limits::small(), default, many_servers] {
+        let before = BYTES.get();
+        let director = Director::new(limits, [1, 2]).unwrap();
+        let taken = BYTES.get() - before;
+        let foretold = limits.memory();
+        assert!(
+            taken >= foretold.total() && taken - foretold.total() < 100_000,
+            "{taken} bytes, foretold {foretold:?} for {:?}",
+            director.limits()
+        );
+    }
 }

@@ -41,6 +41,9 @@ const PIECE_MIN_V6: u32 = ipv6::MTU_MIN as u32;
 pub(super) struct Workbench(Option<Box<[u8]>>);
 
 impl Workbench {
+    /// Bytes that it takes.
+    pub(super) const MEMORY: usize = HEADROOM_DEFAULT + WHOLE_MAX;
+
     pub(super) fn new() -> Workbench {
         Workbench(Some(vec![0; HEADROOM_DEFAULT + WHOLE_MAX].into_boxed_slice()))
     }

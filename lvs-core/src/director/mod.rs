@@ -54,6 +54,7 @@ mod inbound;
 mod lifetimes;
 mod link;
 mod list;
+mod memory;
 mod mss;
 mod open;
 mod outgoing;
@@ -68,6 +69,8 @@ use defense::Defense;
 use fragments::Workbench;
 use lifetimes::Lifetimes;
 use outgoing::OutgoingQueue;
+
+pub use memory::Memory;
 
 /// Different timeouts that connections may have at one time; unused ones are forgotten when it is
 /// reached.

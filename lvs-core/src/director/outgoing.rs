@@ -54,6 +54,11 @@ impl OutgoingQueue {
         OutgoingQueue { queue: VecDeque::with_capacity(capacity), capacity }
     }
 
+    /// Bytes that a queue of this capacity takes.
+    pub(super) fn memory(capacity: u32) -> usize {
+        capacity as usize * size_of::<Outgoing>()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
