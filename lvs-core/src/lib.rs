@@ -17,6 +17,8 @@
 //!   FrameIo ◀─verdict── Pass · Drop(reason) · Transmit(port) · Reply(port) · Absorb
 //! ```
 //!
+//! The [manual] says how to feed it, what it promises and costs, and where it runs.
+//!
 //! Commands ([`command`]) change the configuration between bursts; listings ([`listing`]) tell the state
 //! as data. Rules named in these pages (S3, R4, …) are those of the project's conformance set, found by
 //! recording a real kernel.
@@ -61,6 +63,7 @@ pub mod limits;
 pub mod listing;
 mod local;
 mod lookup;
+pub mod manual;
 pub mod neighbor;
 pub mod pace;
 pub mod parse;

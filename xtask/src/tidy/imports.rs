@@ -31,6 +31,7 @@ const MODULES: &[(&str, Allowed)] = &[
     ("listing", Allowed::Only(&["addr", "command", "flow", "ids", "stats", "time"])),
     ("local", Allowed::Only(&["flow", "lookup"])),
     ("lookup", Allowed::Only(&[])),
+    ("manual", Allowed::Only(&[])),
     ("neighbor", Allowed::Only(&["addr", "flow", "ids", "lookup", "store", "time", "wire"])),
     ("pace", Allowed::Only(&["command", "flow", "time"])),
     ("parse", Allowed::Only(&["addr", "drop", "flow", "ids", "wire"])),
