@@ -3,6 +3,23 @@
 //! A front end (the rules file, a control socket, an embedding program) builds a [`Command`] and gives it
 //! to [`Director::apply`](crate::director::Director::apply). The semantics are those of `ipvsadm`: `Edit…`
 //! sets everything, what is not given becomes the default (rule L6).
+//!
+//! An operator's `-A -t 192.0.2.80:80 -s wrr -p 600` as data; [the manual](crate::manual::feeding) has a whole
+//! configuration.
+//!
+//! ```
+//! use lvs_core::command::{Command, Persistence, ServiceKey, ServiceSpec};
+//! use lvs_core::flow::{Endpoint, Protocol};
+//! use lvs_core::time::Duration;
+//!
+//! let virt = Endpoint::new("192.0.2.80".parse()?, 80);
+//! let mut spec = ServiceSpec::new(ServiceKey::Address { protocol: Protocol::TCP, virt });
+//! spec.scheduler = "wrr".into();
+//! let timeout = Duration::from_secs(600);
+//! spec.persistence = Some(Persistence { timeout, granularity: spec.granularity });
+//! let command = Command::AddService(spec);
+//! # Ok::<(), core::net::AddrParseError>(())
+//! ```
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

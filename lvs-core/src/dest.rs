@@ -3,6 +3,8 @@
 //! A destination outlives its place in a service: when it is deleted while connections or templates
 //! still refer to it, it waits unlisted, and adding the same server again brings it back with its
 //! counts (rules L1, L4, R9).
+//!
+//! Schedulers see them, as in [the manual's example](crate::manual::extending).
 
 use alloc::vec;
 use alloc::vec::Vec;

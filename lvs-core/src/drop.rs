@@ -2,6 +2,8 @@
 //!
 //! Each reason is also the index of its counter. Adding one makes the compiler show every listing that
 //! must learn it.
+//!
+//! [The manual](crate::manual::verdicts) shows how to print the counters by reason.
 
 /// Defines a fieldless enum whose variants carry a stable text name and serve as counter indexes.
 macro_rules! reasons {

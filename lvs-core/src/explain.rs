@@ -2,6 +2,8 @@
 //!
 //! The director is generic over an [`Explain`]. With [`Silent`], the default, the calls compile to
 //! nothing; with an explainer attached the same code hands out an [`Event`] for each step.
+//!
+//! [The manual](crate::manual::verdicts) has an example.
 
 use crate::command::ServiceKey;
 use crate::dest::Hop;

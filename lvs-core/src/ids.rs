@@ -1,4 +1,10 @@
 //! Small numbers with a meaning, each a type of its own so that they cannot be swapped by mistake.
+//!
+//! ```
+//! use lvs_core::ids::{L4Port, PortId};
+//! let (interface, http) = (PortId(1), L4Port(80));
+//! assert_eq!((interface.index(), http.to_string().as_str()), (1, "80"));
+//! ```
 
 use core::fmt;
 

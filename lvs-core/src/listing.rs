@@ -1,6 +1,26 @@
 //! What the director tells about itself: services, real servers, connections and counters as data.
 //!
 //! Turning these into ipvsadm's text, JSON or metrics is the business of the crates above.
+//!
+//! ```
+//! use lvs_core::director::Director;
+//! use lvs_core::limits::Limits;
+//! use lvs_core::listing::Cursor;
+//! use lvs_core::time::Instant;
+//!
+//! let mut director = Director::new(Limits::small(), [1, 2])?;
+//! let now = Instant::ZERO;
+//! for service in director.services(now) {
+//!     println!("{} {}: {} servers", service.spec.key, service.spec.scheduler, service.destinations.len());
+//! }
+//! // Connections, a hundred at a time: bursts may come between.
+//! let (mut cursor, mut entries) = (Cursor::default(), Vec::new());
+//! while director.connections(now, &mut cursor, 100, &mut entries) {}
+//! for entry in &entries {
+//!     println!("{} {} {} {}", entry.protocol, entry.client, entry.destination, entry.state);
+//! }
+//! # Ok::<(), lvs_core::limits::LimitError>(())
+//! ```
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -3,6 +3,19 @@
 //! Requests, their repetition and their end follow the kernel: three requests one second apart, then
 //! whoever waited is told that the host is unreachable (rule F11). A resolved neighbour is confirmed
 //! anew every 30 s while its old address stays in use, so that no packet waits.
+//!
+//! Where there is nobody to ask, a command tells:
+//!
+//! ```
+//! # use lvs_core::{addr::MacAddr, command::{Command, PortSpec}, director::Director, ids::PortId, limits::Limits};
+//! # use lvs_core::time::Instant;
+//! # let mut director = Director::new(Limits::small(), [1, 2])?;
+//! # let (id, mac) = (PortId(0), MacAddr([2, 0, 0, 0, 0, 1]));
+//! # director.apply(Instant::ZERO, Command::SetPort(PortSpec { id, mac, mtu: 1500, addresses: vec![] }))?;
+//! let (addr, mac) = ("10.1.0.2".parse()?, MacAddr([2, 0, 0, 0, 1, 2]));
+//! director.apply(Instant::ZERO, Command::SetNeighbor { port: PortId(0), addr, mac })?;
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
 
 use alloc::vec::Vec;
 use core::net::IpAddr;

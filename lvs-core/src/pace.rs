@@ -3,6 +3,18 @@
 //! Two limits, as the kernel's `icmp_ratelimit` with `icmp_msgs_per_sec` and `icmp_msgs_burst`
 //! (Documentation/networking/ip-sysctl.rst): each client has a bucket that gains one interval of credit
 //! per interval and holds six of them; all clients together share a bucket of messages a second.
+//!
+//! ```
+//! use lvs_core::command::IcmpPacing;
+//! use lvs_core::pace::Pacer;
+//! use lvs_core::time::Instant;
+//!
+//! let mut pacer = Pacer::new(64, IcmpPacing::default());
+//! let client = "192.0.2.7".parse()?;
+//! let sent = (0..100).filter(|_| pacer.allow(Instant::from_secs(9), client)).count();
+//! assert_eq!(sent, 6, "six at once, then one a second");
+//! # Ok::<(), core::net::AddrParseError>(())
+//! ```
 
 use alloc::boxed::Box;
 use alloc::vec;

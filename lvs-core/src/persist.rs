@@ -4,6 +4,20 @@
 //! ones to the same real server. It has a time of its own: only new connections prolong it (rule R3), and
 //! while it controls connections it is extended when its time ends (rules R4, R5). Those rules are the
 //! director's; here is the table.
+//!
+//! ```
+//! use lvs_core::flow::{Endpoint, FlowKey, Protocol};
+//! use lvs_core::persist::TemplateTable;
+//!
+//! let mut templates = TemplateTable::new(16, [1, 2]);
+//! let client = Endpoint::new("192.0.2.0".parse()?, 0); // masked, without a port
+//! let key = FlowKey::new(Protocol::TCP, client, Endpoint::new("198.51.100.1".parse()?, 80));
+//! let id = templates.insert(&key)?;
+//! assert_eq!(templates.find(&key), Some(id));
+//! templates.spoil(id);
+//! assert_eq!(templates.find(&key), None, "it lives on, but leads nobody");
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
 
 use alloc::vec;
 use alloc::vec::Vec;

@@ -3,6 +3,16 @@
 //! Sources: the kernel's tables as described in the rules C1 to C11, recorded by the scenarios
 //! `tcp-states-one-way-all`, `tcp-states-dr`, `tcp-states-nat`, `secure-tcp`, `sctp-basic`, `sctp-states`, `udp-basic`
 //! and `timeouts-set`.
+//!
+//! ```
+//! use lvs_core::state::{Direction, State, tcp_step};
+//! use lvs_core::wire::tcp::TcpFlags;
+//!
+//! let opened = tcp_step(State::None, Direction::InputOnly, TcpFlags::SYN);
+//! let established = tcp_step(opened, Direction::InputOnly, TcpFlags::ACK);
+//! assert_eq!((opened, established), (State::SynRecv, State::Established));
+//! assert_eq!(established.default_timeout().as_secs(), 900);
+//! ```
 
 use crate::flow::Protocol;
 use crate::time::Duration;

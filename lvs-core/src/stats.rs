@@ -1,4 +1,6 @@
 //! Plain counters. One writer, no atomics in the path.
+//!
+//! [The manual](crate::manual::promises) adds them up: every frame is in exactly one.
 
 use crate::drop::{DropReason, PassReason};
 

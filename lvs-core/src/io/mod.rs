@@ -18,6 +18,11 @@
 //! 8. [`BurstReport::more`] says that the burst was full: poll again before waiting.
 //! 9. `Err` means that the backend as a whole cannot go on. Anything about one frame is a counter; a
 //!    port that goes down is counted and reopened.
+//!
+//! # Example
+//!
+//! `examples/pcap-bridge` is a backend of about a hundred lines; [the manual](crate::manual::extending) says how to
+//! test one. Frames without a backend are in the [manual's loop](crate::manual::feeding).
 
 #[cfg(feature = "std")]
 pub mod conformance;

@@ -1,4 +1,17 @@
 //! ARP for IPv4 over Ethernet (RFC 826), by smoltcp's wire types.
+//!
+//! ```
+//! use lvs_core::addr::MacAddr;
+//! use lvs_core::wire::arp::ArpPacket;
+//! use lvs_core::wire::ethernet::VlanTags;
+//!
+//! let (mac, ip) = (MacAddr([2, 0, 0, 0, 0, 1]), "192.0.2.80".parse()?);
+//! let mut frame = [0; 64];
+//! let len = ArpPacket::gratuitous(mac, ip).emit_frame(&mut frame, MacAddr::BROADCAST, &VlanTags::NONE);
+//! let announced = ArpPacket::parse(&frame[14..len]).map(|arp| arp.is_gratuitous());
+//! assert_eq!(announced, Ok(true));
+//! # Ok::<(), core::net::AddrParseError>(())
+//! ```
 
 use core::net::Ipv4Addr;
 

@@ -1,5 +1,19 @@
 //! The Internet checksum: summing (RFC 1071), updating in place (RFC 1624), pseudo-headers (RFC 9293
 //! §3.1, RFC 8200 §8.1).
+//!
+//! ```
+//! use lvs_core::wire::checksum;
+//!
+//! let mut header = [0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 9, 10, 0, 0, 80];
+//! let sum = checksum::of(&header);
+//! header[10..12].copy_from_slice(&sum.to_be_bytes());
+//! assert_eq!(checksum::of(&header), 0, "the sum over all of it");
+//! // A TTL less: updated without summing anew.
+//! let updated = checksum::update16(sum, 0x4006, 0x3f06);
+//! header[8] = 63;
+//! header[10..12].copy_from_slice(&updated.to_be_bytes());
+//! assert_eq!(checksum::of(&header), 0);
+//! ```
 
 use core::net::IpAddr;
 

@@ -5,6 +5,13 @@
 //!  | dst        | src        | TPID  | TCI   | … | EtherType | payload
 //!                              \__ 4 bytes a tag _/
 //! ```
+//!
+//! ```
+//! use lvs_core::wire::ethernet::{VlanTags, is_tag};
+//! let tags = VlanTags::single(0x8100, 42);
+//! assert!(is_tag(0x8100) && !is_tag(0x0800));
+//! assert_eq!((tags.len(), tags.bytes_len()), (1, 4));
+//! ```
 
 use core::fmt;
 

@@ -1,5 +1,12 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443): the errors a director sends, as Linux sends them, and the echo
 //! reply.
+//!
+//! ```
+//! use lvs_core::addr::Family;
+//! use lvs_core::wire::icmp::{error_header_len, is_error};
+//! assert!(is_error(Family::V4, 3) && !is_error(Family::V4, 8), "unreachable is one, echo is none");
+//! assert_eq!(error_header_len(Family::V4), 28);
+//! ```
 
 use core::net::IpAddr;
 

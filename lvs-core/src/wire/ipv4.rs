@@ -1,4 +1,11 @@
 //! IPv4 (RFC 791).
+//!
+//! ```
+//! use lvs_core::wire::{checksum, ipv4};
+//! let mut header = [0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0x26, 0x78, 10, 0, 0, 9, 10, 0, 0, 80];
+//! assert_eq!(ipv4::decrement_ttl(&mut header), 63);
+//! assert_eq!(checksum::of(&header), 0, "the checksum follows");
+//! ```
 
 use core::net::Ipv4Addr;
 

@@ -1,4 +1,11 @@
 //! IPv6 and its extension headers (RFC 8200).
+//!
+//! ```
+//! use lvs_core::wire::ipv6;
+//! let mut header = [0; 40];
+//! (header[0], header[7]) = (0x60, 64);
+//! assert_eq!(ipv6::decrement_hop_limit(&mut header), 63);
+//! ```
 
 use core::net::Ipv6Addr;
 

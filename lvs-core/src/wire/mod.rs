@@ -3,6 +3,15 @@
 //! One module per header, each with its field offsets named once. Nothing here decides anything:
 //! [`parse`](crate::parse) reads a whole frame, [`director`](crate::director) has the policy. Offsets
 //! count from the first byte of the header that the module is about.
+//!
+//! ```
+//! use lvs_core::addr::MacAddr;
+//! use lvs_core::wire::ethernet;
+//!
+//! let mut frame = [0; 60];
+//! ethernet::set_dst(&mut frame, MacAddr([2, 0, 0, 0, 0, 1]));
+//! assert_eq!(ethernet::dst(&frame).to_string(), "02:00:00:00:00:01");
+//! ```
 
 pub mod arp;
 pub mod checksum;

@@ -1,4 +1,10 @@
 //! Neighbour discovery (RFC 4861): solicitations and advertisements, by smoltcp's wire types.
+//!
+//! ```
+//! use lvs_core::wire::ndp::solicited_node;
+//! assert_eq!(solicited_node("2001:db8::1:2".parse()?).to_string(), "ff02::1:ff01:2");
+//! # Ok::<(), core::net::AddrParseError>(())
+//! ```
 
 use core::net::{IpAddr, Ipv6Addr};
 

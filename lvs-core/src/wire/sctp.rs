@@ -1,4 +1,11 @@
 //! SCTP (RFC 9260): the common header, what a director sees of the chunks, and the CRC-32c.
+//!
+//! ```
+//! use lvs_core::wire::sctp::{Chunk, Chunks};
+//! let mut segment = [0; 32]; // ports, tag and checksum, then an INIT chunk of 20 bytes
+//! (segment[12], segment[15]) = (1, 20);
+//! assert_eq!(Chunks::parse(&segment).first(), Some(Chunk::Init));
+//! ```
 
 use crate::wire::chunk;
 

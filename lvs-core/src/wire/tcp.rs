@@ -1,4 +1,10 @@
 //! TCP (RFC 9293): flags, and the reset that answers a segment of no connection.
+//!
+//! ```
+//! use lvs_core::wire::tcp::TcpFlags;
+//! let flags = TcpFlags::SYN.union(TcpFlags::ACK);
+//! assert!(flags.syn() && flags.ack() && !flags.rst());
+//! ```
 
 use core::fmt;
 use core::net::IpAddr;
