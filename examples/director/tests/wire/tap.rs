@@ -2,12 +2,14 @@
 //! that is only one more station on the wire.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use lvs_testnet::{Host, HttpServer, Net, digest_of_pattern, http};
+use lvs_testnet::{Host, HttpServer, Net, PacketSocket, digest_of_pattern, http};
 
-use crate::director::{Director, Held, load, page, rules, servers4, servers6, wait_until};
+use crate::director::{
+    Director, Held, PATIENCE, load, page, rules, servers4, servers6, wait_until,
+};
 
 /// Bytes of the large upload.
 const LARGE: u64 = 300_000_000;
@@ -93,6 +95,43 @@ fn between_two_bridges_ipv6_clients_are_served_and_errors_answered() {
     let closed = SocketAddr::new(net.vip6(0), 81);
     let refused = net.client().enter(|| http::connect(closed, None));
     assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    director.stop();
+}
+
+#[test]
+fn servers_behind_masquerading_and_tunnels_are_served_between_bridges_too() {
+    let net = Net::two_armed(2);
+    let server = &net.servers()[0];
+    // The way back is the director, which no host routes for.
+    server.ip("route replace default via 10.77.2.1");
+    server.ip("-6 route replace default via fd77:2::1");
+    let _masqueraded = HttpServer::start(server, 8080);
+    let (target4, target6) = (SocketAddr::new(net.vip4(0), 80), SocketAddr::new(net.vip6(0), 80));
+    let own = [net.server4(0), net.server6(0)].map(|addr| SocketAddr::new(addr, 8080));
+    let text = format!(
+        "-A -t {target4}\n-a -t {target4} -r {} -m\n-A -t {target6}\n-a -t {target6} -r {} -m\n\
+         -A -u {vip}:53\n-a -u {vip}:53 -r {}:53 -i\n",
+        own[0],
+        own[1],
+        net.server4(1),
+        vip = net.vip4(0)
+    );
+    let director = start_between_bridges(&net, &text);
+    for target in [target4, target6] {
+        wait_until_served(&net, target);
+        let uploaded = net.client().enter(|| http::upload(target, MEDIUM));
+        assert_eq!(uploaded.unwrap(), digest_of_pattern(MEDIUM), "the upload to {target}");
+        let (got, digest) = net.client().enter(|| http::download(target, MEDIUM)).unwrap();
+        assert_eq!((got, digest), (MEDIUM, digest_of_pattern(MEDIUM)), "the download");
+    }
+    let mut wire = PacketSocket::open(&net.servers()[1], "eth0");
+    net.client().enter(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("a port is free");
+        socket.send_to(b"inside", (net.vip4(0), 53)).expect("the VIP has a route");
+    });
+    let is_outer = |frame: &[u8]| frame[12..14] == [8, 0] && frame[23] == 4;
+    let outer = wire.receive_where(PATIENCE, is_outer).expect("a packet inside another");
+    assert_eq!(outer[26..30], [10, 77, 2, 1], "from the director's own address");
     director.stop();
 }
 
