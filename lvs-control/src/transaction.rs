@@ -1,12 +1,15 @@
 //! Several commands, all of them or none.
 
-use lvs_admin::rules::{MarkLine, Setting};
+use lvs_admin::diff::{Running, diff};
+use lvs_admin::rules::{MarkLine, Rules, Setting};
 use lvs_core::command::{ApplyError, Command, MarkRule};
 use lvs_core::director::Director;
 use lvs_core::ids::PortId;
 use lvs_core::listing::ServiceEntry;
 use lvs_core::time::Instant;
 
+use crate::data::Plan;
+use crate::plan::plan;
 use crate::protocol::Refusal;
 
 /// Which command of several was refused, and why. Nothing was changed.
@@ -136,6 +139,28 @@ pub fn amendment(
         commands.push(Command::SetMarkRules(rules));
     }
     Ok(commands)
+}
+
+/// The commands that make a director what a rules file says, and the same told as a plan. `marks` are the
+/// file's rules, from [`Rules::mark_rules`].
+pub fn replacement(
+    director: &mut Director,
+    now: Instant,
+    rules: &Rules,
+    marks: &[MarkRule],
+) -> (Vec<Command>, Plan) {
+    let services = director.services(now);
+    let in_force = director.mark_rules().to_vec();
+    let running = Running {
+        services: &services,
+        timeouts: director.timeouts(),
+        tunables: *director.tunables(),
+        mark_rules: &in_force,
+    };
+    let commands = diff(&running, rules, marks);
+    let mut plan = plan(&running, &commands);
+    plan.warnings = rules.warnings().iter().map(ToString::to_string).collect();
+    (commands, plan)
 }
 
 /// The commands that make a service again, its servers in the same order (rule S1).

@@ -9,7 +9,7 @@ use lvs_core::ids::{L4Port, PortId};
 use lvs_core::listing::ServiceEntry;
 
 use super::rules_text::{server_options, service_option};
-use super::text;
+use super::{sort, text};
 use crate::diff::Running;
 use crate::names::NumericOnly;
 use crate::rules::TUNABLES;
@@ -101,20 +101,20 @@ pub fn destination_options(spec: &DestinationSpec) -> String {
 
 /// The commands that restore what [`save`](super::save) loses of services and servers: thresholds
 /// (rule A3), a mask without `-p` (rule R12), a third flag of sh and mh. Numbers in place of names; in the
-/// order of the entries.
+/// order of listings.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn lost_by_save(out: &mut dyn Write, entries: &[ServiceEntry]) -> fmt::Result {
-    for entry in entries {
-        let spec = &entry.spec;
+    for service in sort::sorted(entries) {
+        let spec = &service.entry.spec;
         let name = service_option(&spec.key, &NumericOnly);
         let flag_lost = spec.flags.flag_3 && matches!(&*spec.scheduler, "sh" | "mh");
         let mask_lost = spec.persistence.is_none() && mask(spec).is_some();
         if flag_lost || mask_lost {
             writeln!(out, "-E {name} {}", service_options(spec))?;
         }
-        for server in &entry.destinations {
+        for server in &service.destinations {
             let spec = &server.spec;
             if spec.upper_threshold > 0 || spec.lower_threshold > 0 {
                 writeln!(out, "-e {name} -r {} {}", spec.addr, destination_options(spec))?;

@@ -11,8 +11,8 @@ use super::{Answer, Program, ServiceRates};
 use crate::data::Settings;
 use crate::protocol::{Refusal, Reply};
 
-/// Connections listed in one step.
-const CONNECTIONS: usize = 256;
+/// Connections listed in one step: less work than a burst of frames.
+const CONNECTIONS: usize = 64;
 /// Services and servers listed in one step; the servers of one service stay together.
 const SERVERS: usize = 128;
 

@@ -186,7 +186,7 @@ enum Work {
 /// The requests that a director's loop has yet to answer.
 ///
 /// The loop calls [`serve`](Desk::serve) after every burst. Each call takes one new request or does one step
-/// of one that is under way: some hundred lines of a listing, some dozen changes.
+/// of one that is under way: some dozen lines of a listing, some dozen changes.
 #[derive(Debug)]
 pub struct Desk {
     jobs: Receiver<Job>,

@@ -18,7 +18,7 @@ use crate::protocol::{CHANGES_MAX, Envelope, REQUEST_MAX, Refusal, Reply, Reques
 use crate::wire::{self, ReadError};
 
 /// Parts of an answer that may wait for a reader.
-const ANSWERS_MAX: usize = 4;
+const ANSWERS_MAX: usize = 16;
 /// How often a quiet answer is held against a client that may be gone.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Bytes that each connection may use without asking.

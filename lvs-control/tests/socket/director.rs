@@ -10,9 +10,10 @@ use lvs_admin::ipvsadm::{self, Action};
 use lvs_admin::listing::Rates;
 use lvs_admin::names::NumericOnly;
 use lvs_admin::rules::{MarkLine, Rules, Setting};
+use lvs_control::console::Console;
 use lvs_control::data::{About, Plan};
 use lvs_control::server::Patience;
-use lvs_control::{Client, Desk, Program, Refusal, ServerError};
+use lvs_control::{Client, Desk, Program, Refusal, ServerError, transaction};
 use lvs_core::command::{Command, ServiceKey};
 use lvs_core::director::Director;
 use lvs_core::flow::Endpoint;
@@ -50,12 +51,27 @@ impl Program for Alone {
         commands.into_iter().map(apply).collect()
     }
 
-    fn amend(&mut self, _: Instant, _: &[MarkLine], _: &[Setting]) -> Result<(), Refusal> {
-        Ok(())
+    fn amend(
+        &mut self,
+        now: Instant,
+        marks: &[MarkLine],
+        settings: &[Setting],
+    ) -> Result<(), Refusal> {
+        let port = |name: &str| (name == "eth0").then_some(PortId(0));
+        let commands = transaction::amendment(&self.director, marks, settings, port)?;
+        Ok(transaction::apply_all(&mut self.director, now, commands).map_err(|e| e.error)?)
     }
 
-    fn apply(&mut self, _: Instant, _: Rules, _: bool) -> Result<Plan, Refusal> {
-        Ok(Plan::default())
+    fn apply(&mut self, now: Instant, rules: Rules, dry_run: bool) -> Result<Plan, Refusal> {
+        let marks = rules.mark_rules(|name| (name == "eth0").then_some(PortId(0)));
+        let marks = marks.map_err(|error| Refusal::new(error.to_string()))?;
+        let (commands, mut plan) =
+            transaction::replacement(&mut self.director, now, &rules, &marks);
+        if !dry_run {
+            transaction::apply_all(&mut self.director, now, commands).map_err(|e| e.error)?;
+            plan.applied = true;
+        }
+        Ok(plan)
     }
 
     fn rates(&self, _: &ServiceKey, _: Option<Endpoint>) -> Rates {
@@ -145,6 +161,24 @@ impl Running {
 
     pub(crate) fn client(&self) -> Client {
         Client::connect(&self.path).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Types a command line at the socket: the exit status, what it printed, what it complained about.
+    pub(crate) fn lvsadm(&self, line: &str, input: &str) -> (u8, String, String) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let status = Console {
+            program: "lvsadm",
+            socket: self.path.to_path_buf(),
+            names: &NumericOnly,
+            hints: true,
+            input: &mut input.as_bytes(),
+            output: &mut output,
+            errors: &mut errors,
+        }
+        .run(&words);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (status, text(output), text(errors))
     }
 
     /// Ends the loop, and the socket with it.

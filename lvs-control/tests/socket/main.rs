@@ -2,5 +2,6 @@
 
 mod answers;
 mod bad_input;
+mod console;
 mod director;
 mod file;

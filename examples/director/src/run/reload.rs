@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use lvs_admin::diff::{Running, diff};
 use lvs_admin::rules::Rules;
 use lvs_control::data::Plan;
-use lvs_control::plan::plan;
+use lvs_control::transaction;
 use lvs_core::command::PortSpec;
 use lvs_core::ids::L4Port;
 use lvs_guard::{GuardRule, GuardSpec};
@@ -48,17 +47,8 @@ impl Runtime<'_> {
     pub(super) fn replace(&mut self, rules: &Rules, dry_run: bool) -> Result<Plan, RunError> {
         let mark_rules = rules.mark_rules(|name| port_named(&self.names, name))?;
         let now = self.now();
-        let services = self.director.services(now);
-        let in_force = self.director.mark_rules().to_vec();
-        let running = Running {
-            services: &services,
-            timeouts: self.director.timeouts(),
-            tunables: *self.director.tunables(),
-            mark_rules: &in_force,
-        };
-        let commands = diff(&running, rules, &mark_rules);
-        let mut plan = plan(&running, &commands);
-        plan.warnings = rules.warnings().iter().map(ToString::to_string).collect();
+        let (commands, mut plan) =
+            transaction::replacement(&mut self.director, now, rules, &mark_rules);
         if !dry_run {
             for command in &commands {
                 tracing::debug!("{command:?}");
