@@ -3,12 +3,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
-use lvs_testnet::{Host, HttpServer, Net, PacketSocket, digest_of_pattern, http};
+use lvs_testnet::{
+    Host, HttpServer, Net, PacketSocket, Signal, TcpEcho, digest_of_pattern, http, require,
+};
 
 use crate::director::{
-    Director, Held, PATIENCE, load, page, rules, servers4, servers6, wait_until,
+    Director, Held, PATIENCE, PROGRAM, RulesFile, load, page, rules, servers4, servers6, wait_until,
 };
 
 /// Bytes of the large upload.
@@ -158,10 +161,29 @@ fn the_host_reaches_the_service_through_the_device_as_any_client_does() {
 }
 
 #[test]
+fn without_any_capability_a_device_that_root_made_is_enough() {
+    require(&["setpriv"]);
+    let net = Net::one_armed(1);
+    let _servers = http_servers(&net);
+    let target = SocketAddr::new(net.vip4(0), 80);
+    bridge(&net, "eth0", "br0", &[]);
+    net.director().ip("tuntap add dev lvs0 mode tap vnet_hdr");
+    net.director().ip("link set lvs0 master br0 up");
+    let rules = RulesFile::new(&rules(&format!("-t {target}"), servers4(&net)));
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-all", "--inh-caps", "-all", PROGRAM, "run"]);
+    command.args(["--rules", rules.path(), "--tap", "lvs0,address=10.77.0.2/24"]);
+    let director = net.director().start_command(command);
+    director.wait_for("forwarding on lvs0", PATIENCE);
+    wait_until_served(&net, target);
+    director.signal(Signal::TERM);
+    director.finish(PATIENCE).expect_success();
+}
+
+#[test]
 fn a_persistent_device_waits_for_the_next_director_and_neighbours_see_no_difference() {
     let net = Net::one_armed(2);
-    let _servers: Vec<_> =
-        net.servers().iter().map(|host| lvs_testnet::TcpEcho::start(host, 80)).collect();
+    let _servers: Vec<_> = net.servers().iter().map(|host| TcpEcho::start(host, 80)).collect();
     let target = SocketAddr::new(net.vip4(0), 80);
     bridge(&net, "eth0", "br0", &[]);
     let rules = rules(&format!("-t {target} -s rr"), servers4(&net));
@@ -211,10 +233,9 @@ fn a_device_that_somebody_deletes_comes_back_and_the_service_with_it() {
 fn a_device_without_an_address_or_in_use_is_refused_with_what_to_do() {
     let net = Net::one_armed(1);
     let host = net.director();
-    let rules_file = crate::director::RulesFile::new("-A -t 10.77.0.200:80\n");
+    let rules_file = RulesFile::new("-A -t 10.77.0.200:80\n");
     let refused = |options: &[&str]| {
-        let command =
-            [&[crate::director::PROGRAM, "run", "--rules", rules_file.path()], options].concat();
+        let command = [&[PROGRAM, "run", "--rules", rules_file.path()], options].concat();
         let ended = host.start(&command).finish(Duration::from_secs(20));
         assert!(!ended.status.success());
         ended.stderr
