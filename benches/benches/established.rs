@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use lvs_benches::limit::StagedLoop;
 use lvs_benches::peer::Map;
 use lvs_benches::ring::{BURST, Flags, Order, Ring, consecutive};
-use lvs_benches::world::World;
+use lvs_benches::world::{MASQUERADED, World};
 
 const SERVERS: u8 = 8;
 
@@ -35,6 +35,19 @@ fn benchmark(c: &mut Criterion) {
         world.establish(flows);
         group.bench_function(name("lvs burst of 32"), |b| {
             b.iter(|| world.burst(&mut ring.fill(order.next_burst())));
+        });
+        let stats = world.director.stats();
+        assert_eq!(stats.received, stats.transmitted, "every frame was forwarded");
+        drop(world);
+
+        let mut world = World::masquerading(flows + flows / 20);
+        world.establish(flows);
+        group.bench_function(name("lvs masqueraded"), |b| {
+            b.iter(|| world.burst(&mut ring.fill(order.next_burst())));
+        });
+        let mut answers = Ring::answers(MASQUERADED.0, MASQUERADED.1);
+        group.bench_function(name("lvs masqueraded, answers"), |b| {
+            b.iter(|| world.burst(&mut answers.fill(order.next_burst())));
         });
         let stats = world.director.stats();
         assert_eq!(stats.received, stats.transmitted, "every frame was forwarded");

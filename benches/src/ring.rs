@@ -35,6 +35,8 @@ pub struct Ring {
     template: [u8; FRAME_LEN],
     /// Sum of the template's IPv4 header.
     sum: u32,
+    /// Where the client's address and port stand.
+    client_at: (usize, usize),
 }
 
 /// The client of a flow: an address for every 16 flows, and its port.
@@ -53,22 +55,37 @@ impl Ring {
         template[30..34].copy_from_slice(&VIRTUAL);
         template[36..38].copy_from_slice(&80u16.to_be_bytes());
         template[46..48].copy_from_slice(&[0x50, flags as u8]);
+        Ring::of(template, (26, 34))
+    }
+
+    /// A ring of what a masqueraded real server answers.
+    pub fn answers(server: [u8; 4], port: u16) -> Ring {
+        let Ring { mut template, .. } = Ring::new(Flags::Ack);
+        template[26..30].copy_from_slice(&server);
+        template[30..34].fill(0);
+        template[34..36].copy_from_slice(&port.to_be_bytes());
+        template[36..38].fill(0);
+        Ring::of(template, (30, 36))
+    }
+
+    fn of(template: [u8; FRAME_LEN], client_at: (usize, usize)) -> Ring {
         let words = template[14..34].chunks_exact(2);
         let sum = words.map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
-        Ring { slots: Box::new([[0; SLOT]; BURST]), template, sum }
+        Ring { slots: Box::new([[0; SLOT]; BURST]), template, sum, client_at }
     }
 
     /// One frame of each flow, with right IPv4 header checksums.
     #[inline(always)]
     pub fn fill(&mut self, flows: &[u32; BURST]) -> [Frame<'_>; BURST] {
+        let (addr_at, port_at) = self.client_at;
         let mut slots = self.slots.iter_mut();
         flows.map(|flow| {
             let slot = slots.next().expect("as many slots as flows");
             let frame = &mut slot[HEADROOM..HEADROOM + FRAME_LEN];
             frame.copy_from_slice(&self.template);
             let (addr, port) = client(flow);
-            frame[26..30].copy_from_slice(&addr);
-            frame[34..36].copy_from_slice(&port.to_be_bytes());
+            frame[addr_at..addr_at + 4].copy_from_slice(&addr);
+            frame[port_at..port_at + 2].copy_from_slice(&port.to_be_bytes());
             let [a, b, c, d] = addr.map(u32::from);
             let sum = self.sum + (a << 8 | b) + (c << 8 | d);
             let sum = (sum & 0xffff) + (sum >> 16);

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use lvs_core::addr::{MacAddr, Prefix};
 use lvs_core::command::{
-    Command, DestinationSpec, Neighborhood, PortSpec, ServiceKey, ServiceSpec,
+    Command, DestinationSpec, ForwardingMethod, Neighborhood, PortSpec, RouteSpec, ServiceKey,
+    ServiceSpec,
 };
 use lvs_core::director::Director;
 use lvs_core::flow::{Endpoint, Protocol};
@@ -18,6 +19,9 @@ use crate::ring::{self, BURST, Flags, Ring};
 
 /// How long after its last packet every connection is gone.
 const LONGER_THAN_ANY_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The real server that [`World::masquerading`] has: address and port.
+pub const MASQUERADED: ([u8; 4], u16) = ([10, 1, 1, 0], 8080);
 
 /// A director and its clock.
 #[derive(Debug)]
@@ -53,6 +57,29 @@ impl World {
         let mut world = World::empty(capacity);
         world.director.register_scheduler(info).expect("the name is new");
         world.configure(info.name, servers);
+        world
+    }
+
+    /// A director that masquerades to one real server, [`MASQUERADED`]; clients are behind a gateway.
+    ///
+    /// # Panics
+    /// If a command is refused.
+    pub fn masquerading(capacity: u32) -> World {
+        let mut world = World::empty(capacity);
+        world.configure("rr", 0);
+        let (addr, port) = (Ipv4Addr::from(MASQUERADED.0).into(), MASQUERADED.1);
+        let gateway = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 254));
+        for (n, addr) in [(1, addr), (2, gateway)] {
+            let mac = MacAddr([2, 0, 0, 0, 2, n]);
+            world.apply(Command::SetNeighbor { port: PortId(0), addr, mac });
+        }
+        let prefix = Prefix::new(Ipv4Addr::UNSPECIFIED.into(), 0).expect("a prefix");
+        let route = RouteSpec { prefix, port: Some(PortId(0)), via: Some(gateway) };
+        world.apply(Command::SetRoutes(vec![route]));
+        let method = ForwardingMethod::Masquerade;
+        let server = Endpoint::new(addr, port);
+        let spec = DestinationSpec { method, ..DestinationSpec::new(server) };
+        world.apply(Command::AddDestination(service(), spec));
         world
     }
 

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use crate::addr::Family;
 use crate::command::{DestinationSpec, ForwardingMethod, ServiceKey};
 use crate::flow::Endpoint;
-use crate::ids::{DestIndex, ServiceIndex};
+use crate::ids::{DestIndex, L4Port, ServiceIndex};
 use crate::neighbor::NeighborIndex;
 use crate::stats::Counters;
 use crate::time::{Duration, Instant};
@@ -115,6 +115,13 @@ impl Destination {
     /// Whether its service is one of IPv6; its own address may be of the other family.
     pub(crate) fn serves_v6(&self) -> bool {
         self.service_key.family() == Family::V6
+    }
+
+    /// The end that packets are masqueraded to: with the virtual port if the connection keeps its own.
+    #[inline]
+    pub(crate) fn server_end(&self, own_port: bool, virtual_port: L4Port) -> Endpoint {
+        let Endpoint { addr, port } = self.spec.addr;
+        Endpoint { addr, port: if own_port { virtual_port } else { port } }
     }
 
     /// The weight; 0 is quiesced.

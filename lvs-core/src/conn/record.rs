@@ -88,11 +88,12 @@ impl Hot<'_> {
             && (w[0] ^ key.0[0]) | (w[1] ^ key.0[1]) | (w[2] ^ key.0[2]) | (w[3] ^ key.0[3]) == 0
     }
 
-    /// Whether the connection is in this state and has none of these flags, in one comparison.
+    /// Whether the connection is in this state and its flags are these as far as `mask` goes, in one
+    /// comparison.
     #[inline(always)]
-    pub(crate) fn is_in(&self, state: u8, without: u8) -> bool {
-        let mask = 0xff | u64::from(without) << 8;
-        self.0.0[W_STATE_PACKETS] & mask == u64::from(state)
+    pub(crate) fn is_in(&self, state: u8, mask: u8, flags: u8) -> bool {
+        let mask = 0xff | u64::from(mask) << 8;
+        self.0.0[W_STATE_PACKETS] & mask == u64::from(state) | u64::from(flags) << 8
     }
 
     /// Whether the record holds a connection at all.

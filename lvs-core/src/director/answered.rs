@@ -23,6 +23,14 @@ impl Director {
         hash: u64,
         hint: Option<ConnId>,
     ) -> Option<ConnId> {
+        // Mostly the place that the hash leads to first has the only connection that it can be.
+        if let Some(id) = hint {
+            let record = self.conns.hot(id);
+            let shared = record.flags() & flags::SHARES_ANSWERS != 0;
+            if record.is_aliased() && !shared && self.expects(record, key) && self.is_alive(id) {
+                return Some(id);
+            }
+        }
         let other = self.find_live(key, hash, hint);
         if let Some(id) = other.filter(|&id| self.way_of(id).method != Method::Masquerade) {
             return Some(id);
@@ -62,8 +70,18 @@ impl Director {
             // However many virtual ends a client asks, the work for each stays bounded.
             self.conns.remove_alias(oldest, &key);
         }
+        if let (1.., (_, Some(other))) = (sharers, oldest) {
+            // Of more than one sharer all others have the flag from when the second came.
+            self.set_flag(other, flags::SHARES_ANSWERS);
+            self.set_flag(id, flags::SHARES_ANSWERS);
+        }
         self.conns.set_cold_flags(id, if sharers == 0 { 0 } else { newest.saturating_add(1) });
         self.conns.insert_alias(id, &key);
+    }
+
+    fn set_flag(&mut self, id: ConnId, flag: u8) {
+        let flags = self.conns.hot(id).flags() | flag;
+        self.conns.hot_mut(id).set_flags(flags);
     }
 
     /// The opposite of [`expect_answers`](Self::expect_answers), for a connection that ends.

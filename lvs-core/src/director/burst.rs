@@ -247,6 +247,11 @@ impl Director {
         x: &mut X,
     ) {
         if staged.kind == Kind::Plain {
+            if let Some(port) = self.pass_masqueraded(n, frame, &staged.plain, staged.hint, x) {
+                self.stats.transmitted += 1;
+                frame.verdict = Verdict::Transmit(port);
+                return;
+            }
             (staged.kind, staged.headers) = (Kind::Inbound, staged.plain.headers(frame.bytes()));
         }
         let Staged { kind, settled, hint, hash, ref headers, .. } = *staged;

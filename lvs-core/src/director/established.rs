@@ -2,7 +2,7 @@
 //! decided here that was not decided before for the same connection and destination; wherever something
 //! has to be, the packet goes the long way, untouched.
 
-use super::forward::dr;
+use super::forward::{dr, rewrite_plain};
 use super::{Director, flags};
 use crate::explain::{Event, Explain};
 use crate::flow::Protocol;
@@ -26,16 +26,42 @@ impl Director {
         hint: Option<ConnId>,
         x: &mut X,
     ) -> Option<PortId> {
+        self.pass_along::<{ flags::DIRECT }, X>(n, frame, packet, hint, x)
+    }
+
+    /// The same for a connection that is masqueraded. Packets of others come here only on their way to the
+    /// long way.
+    #[inline(never)]
+    pub(super) fn pass_masqueraded<X: Explain>(
+        &mut self,
+        n: usize,
+        frame: &mut Frame<'_>,
+        packet: &Plain,
+        hint: Option<ConnId>,
+        x: &mut X,
+    ) -> Option<PortId> {
+        self.pass_along::<{ flags::MASQUERADE }, X>(n, frame, packet, hint, x)
+    }
+
+    #[inline(always)]
+    fn pass_along<const METHOD: u8, X: Explain>(
+        &mut self,
+        n: usize,
+        frame: &mut Frame<'_>,
+        packet: &Plain,
+        hint: Option<ConnId>,
+        x: &mut X,
+    ) -> Option<PortId> {
         let (tick, version) = (self.tick(), self.trail_version());
         let state = steady_state(packet)?;
         let (timeout, ticks) = self.lifetimes.of(state);
         let mut record = self.conns.hot_of(hint?, &packet.flow, timeout)?;
         let now = record.read();
         let age = tick.wrapping_sub(now.last_seen());
-        if !now.is_in(state as u8, flags::METHOD) || age >= ticks {
+        if !now.is_in(state as u8, flags::METHOD, METHOD) || age >= ticks {
             return None;
         }
-        let destination = now.dest();
+        let (destination, own_port) = (now.dest(), now.flags() & flags::OWN_PORT != 0);
         let front = self.dests.front_mut(destination);
         let service = front.service()?;
         let trail = front.trail.fresh_for(packet.ip_len, version)?;
@@ -55,6 +81,12 @@ impl Director {
         let timeout = || self.lifetimes.duration(state);
         x.event(n, || Event::State { from: state, to: state, timeout: timeout() });
         x.event(n, || Event::Forward(self.dests.at(destination).hop));
+        if METHOD == flags::MASQUERADE {
+            let from = packet.flow.virt();
+            let to = self.dests.at(destination).server_end(own_port, from.port);
+            rewrite_plain(frame, packet, to);
+            x.event(n, || Event::Translated { from, to });
+        }
         Some(port)
     }
 }

@@ -6,7 +6,9 @@ pub(super) const INACTIVE: u8 = 1;
 pub(super) const NO_OUTPUT: u8 = 2;
 /// The forwarding method that the connection was made with, in two bits (rule L5).
 pub(super) const METHOD: u8 = 0b1100;
-/// [`METHOD`]: inside a tunnel. 0 is direct routing.
+/// [`METHOD`]: direct routing.
+pub(super) const DIRECT: u8 = 0;
+/// [`METHOD`]: inside a tunnel.
 pub(super) const TUNNEL: u8 = 0b0100;
 /// [`METHOD`]: past the service's real servers, to the packet's own destination (rule P11).
 pub(super) const BYPASS: u8 = 0b1100;
@@ -14,3 +16,6 @@ pub(super) const BYPASS: u8 = 0b1100;
 pub(super) const MASQUERADE: u8 = 0b1000;
 /// The real server is reached on the virtual port, not on the one that its destination has.
 pub(super) const OWN_PORT: u8 = 0b1_0000;
+/// Another connection has, or had, the same server's end and client's end: which one a packet answers is to
+/// be found out.
+pub(super) const SHARES_ANSWERS: u8 = 0b10_0000;

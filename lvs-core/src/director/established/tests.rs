@@ -28,14 +28,16 @@ use crate::wire::arp::ArpPacket;
 const DIRECTOR: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
 const PORT: PortId = PortId(0);
+const DIRECT: ForwardingMethod = ForwardingMethod::DirectRoute;
+const MASQUERADE: ForwardingMethod = ForwardingMethod::Masquerade;
 
 #[derive(Clone, Debug)]
 enum Step {
     /// Packets in one burst.
     Burst(Vec<Packet>),
     Wait(u64),
-    /// Of a server, and whether new connections reach it by a tunnel.
-    Weight(bool, u8, u32, bool),
+    /// Of a server, and how new connections reach it.
+    Weight(bool, u8, u32, ForwardingMethod),
     Remove(bool, u8),
     Neighbor(bool, u8, u8),
     /// A server says its address itself.
@@ -79,12 +81,16 @@ fn packets() -> impl Strategy<Value = Packet> {
     )
 }
 
+fn methods() -> impl Strategy<Value = ForwardingMethod> {
+    prop_oneof![Just(DIRECT), Just(ForwardingMethod::Tunnel(Tunnel::IpIp)), Just(MASQUERADE)]
+}
+
 fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => prop::collection::vec(packets(), 1..40).prop_map(Step::Burst),
         2 => prop_oneof![0u64..5, 1000u64..70_000, Just(901_000)].prop_map(Step::Wait),
-        1 => (any::<bool>(), 2u8..5, 0u32..3, any::<bool>())
-            .prop_map(|(v6, host, weight, tunnel)| Step::Weight(v6, host, weight, tunnel)),
+        1 => (any::<bool>(), 2u8..5, 0u32..3, methods())
+            .prop_map(|(v6, host, weight, method)| Step::Weight(v6, host, weight, method)),
         1 => (any::<bool>(), 2u8..5).prop_map(|(v6, host)| Step::Remove(v6, host)),
         1 => (any::<bool>(), 2u8..5, any::<u8>()).prop_map(|(v6, host, m)| Step::Neighbor(v6, host, m)),
         1 => (2u8..6, any::<u8>()).prop_map(|(host, mac)| Step::Arp(host, mac)),
@@ -152,7 +158,7 @@ impl World {
             for protocol in [Protocol::TCP, Protocol::UDP] {
                 world.apply(Command::AddService(ServiceSpec::new(key(v6, protocol))));
                 // The last one's neighbour is not known.
-                (2..6).for_each(|host| world.set_weight(v6, host, 1, false));
+                (2..6).for_each(|host| world.set_weight(v6, host, 1, DIRECT));
             }
         }
         world
@@ -174,13 +180,11 @@ impl World {
         self.apply(Command::SetNeighbor { port: PORT, addr: addr(v6, 1, host), mac });
     }
 
-    fn set_weight(&mut self, v6: bool, host: u8, weight: u32, tunnel: bool) {
+    fn set_weight(&mut self, v6: bool, host: u8, weight: u32, method: ForwardingMethod) {
         for protocol in [Protocol::TCP, Protocol::UDP] {
             let mut spec = DestinationSpec::new(Endpoint::new(addr(v6, 1, host), 80));
             spec.weight = weight;
-            if tunnel {
-                spec.method = ForwardingMethod::Tunnel(Tunnel::IpIp);
-            }
+            spec.method = method;
             if !self.apply(Command::EditDestination(key(v6, protocol), spec)) {
                 self.apply(Command::AddDestination(key(v6, protocol), spec));
             }
@@ -209,7 +213,7 @@ impl World {
                 self.now = self.now + Duration::from_millis(ms);
                 self.director.handle_timers(self.now, 3);
             }
-            Step::Weight(v6, host, weight, tunnel) => self.set_weight(v6, host, weight, tunnel),
+            Step::Weight(v6, host, weight, method) => self.set_weight(v6, host, weight, method),
             Step::Remove(v6, host) => {
                 for protocol in [Protocol::TCP, Protocol::UDP] {
                     let addr = Endpoint::new(addr(v6, 1, host), 80);
@@ -235,7 +239,7 @@ impl World {
                     for protocol in [Protocol::TCP, Protocol::UDP] {
                         self.apply(Command::AddService(ServiceSpec::new(key(v6, protocol))));
                     }
-                    (2..5).for_each(|host| self.set_weight(v6, host, 1, false));
+                    (2..5).for_each(|host| self.set_weight(v6, host, 1, DIRECT));
                 }
             }
         }
@@ -306,9 +310,11 @@ proptest! {
 /// Without this the test above would hold of a director that knows no short way.
 #[test]
 fn a_packet_of_an_established_connection_takes_the_short_way() {
-    for (v6, udp) in [(false, false), (true, false), (false, true), (true, true)] {
+    let kinds = [(false, false), (true, false), (false, true), (true, true)];
+    for ((v6, udp), method) in kinds.into_iter().flat_map(|k| [(k, DIRECT), (k, MASQUERADE)]) {
         let mut world = World::new(false);
-        world.step(&Step::Weight(v6, 5, 0, false));
+        (2..5).for_each(|host| world.step(&Step::Weight(v6, host, 1, method)));
+        world.step(&Step::Weight(v6, 5, 0, DIRECT));
         let packet = |flags| Packet { v6, udp, client: 0, flags, ttl: 9, payload: 0, ours: true };
         let opening = if udp { 1 } else { 2 };
         for flags in [0x02, 0x10].into_iter().take(opening) {

@@ -1,13 +1,14 @@
 //! Direct routing: the packet leaves as it came, one hop older, to the real server's Ethernet address.
 
 use super::{Leaving, Way, cut_rule};
-use crate::addr::Family;
+use crate::addr::{Family, MacAddr};
 use crate::dest::Trail;
 use crate::director::Director;
 use crate::director::inbound::Seen;
 use crate::drop::DropReason;
 use crate::explain::Explain;
 use crate::io::{Frame, Verdict};
+use crate::parse::Headers;
 use crate::wire::icmp::IcmpError;
 use crate::wire::{ethernet, ipv4, ipv6};
 
@@ -26,21 +27,33 @@ impl Director {
             Ok(leaving) => leaving,
             Err(verdict) => return verdict,
         };
-        let Leaving { port, link, .. } = leaving;
-        let (too_big, may_be_cut) = cut_rule(frame, seen, link.mtu);
+        let (too_big, may_be_cut) = cut_rule(frame, seen, leaving.link.mtu);
         if too_big && !may_be_cut {
-            let kind = IcmpError::TooBig { mtu: link.mtu };
+            let kind = IcmpError::TooBig { mtu: leaving.link.mtu };
             return self.refuse_to_forward(frame, headers, way, kind, DropReason::TooBig);
         }
         let mac = match self.depart(frame, seen, &leaving, too_big, x) {
             Ok(mac) => mac,
             Err(verdict) => return verdict,
         };
+        self.lay_trail(headers, way, &leaving, mac);
+        Verdict::Transmit(leaving.port)
+    }
+
+    /// Lets the next packet follow this one, which left for its destination's neighbour.
+    #[inline(always)]
+    pub(super) fn lay_trail(
+        &mut self,
+        headers: &Headers,
+        way: &Way,
+        leaving: &Leaving,
+        mac: MacAddr,
+    ) {
         if headers.tags.is_empty() {
-            let trail = Trail::new(self.trail_version(), port, link.mac, mac, link.mtu);
+            let Leaving { port, link, .. } = leaving;
+            let trail = Trail::new(self.trail_version(), *port, link.mac, mac, link.mtu);
             self.dests.front_mut(way.destination).trail = trail;
         }
-        Verdict::Transmit(port)
     }
 
     /// A number that changes with everything that a [`Trail`] is made of.

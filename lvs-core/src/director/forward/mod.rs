@@ -26,7 +26,7 @@ pub(super) mod dr;
 mod nat;
 mod tun;
 
-pub(super) use nat::rewrite;
+pub(super) use nat::{rewrite, rewrite_plain};
 
 /// The forwarding method of a connection: two bits of its flags. It keeps the one that it was made with,
 /// whatever becomes of its destination (rule L5).

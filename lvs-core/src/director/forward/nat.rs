@@ -2,6 +2,7 @@
 //! the virtual ones. What comes back is the matter of `replies.rs`.
 
 use super::{Way, cut_rule};
+use crate::addr::Family;
 use crate::dest::Hop;
 use crate::director::Director;
 use crate::director::icmp::quoted;
@@ -12,8 +13,9 @@ use crate::flow::Endpoint;
 use crate::forward::translate::{End, Quote, Transport, translate, translate_error};
 use crate::ids::L4Port;
 use crate::io::{Checksum, Frame, Verdict};
-use crate::parse::{Headers, L4, Quoted};
+use crate::parse::{Headers, L4, Plain, Quoted};
 use crate::wire::icmp::IcmpError;
+use crate::wire::{ethernet, ipv4, ipv6};
 
 impl Director {
     /// Sends a packet to a real server by masquerading (rules F1, F8, F11, P9).
@@ -46,7 +48,10 @@ impl Director {
         }
         self.masquerade(frame, seen, way, x);
         match self.depart(frame, seen, &leaving, too_big, x) {
-            Ok(_) => Verdict::Transmit(leaving.port),
+            Ok(mac) => {
+                self.lay_trail(headers, way, &leaving, mac);
+                Verdict::Transmit(leaving.port)
+            }
             Err(verdict) => verdict,
         }
     }
@@ -73,10 +78,23 @@ impl Director {
 
     /// The real server's end of the packets that go a way.
     pub(in crate::director) fn server_end(&self, way: &Way, virtual_port: L4Port) -> Endpoint {
-        let server = self.dests.at(way.destination).addr();
-        let port = if way.own_port { virtual_port } else { server.port };
-        Endpoint { addr: server.addr, port }
+        self.dests.at(way.destination).server_end(way.own_port, virtual_port)
     }
+}
+
+/// Rewrites the virtual end of a plain packet.
+#[inline]
+pub(in crate::director) fn rewrite_plain(frame: &mut Frame<'_>, packet: &Plain, to: Endpoint) {
+    const L3: usize = ethernet::HEADER_LEN;
+    let at = match packet.flow.family() {
+        Family::V4 => ipv4::HEADER_LEN,
+        Family::V6 => ipv6::HEADER_LEN,
+    };
+    let unfinished = matches!(frame.offload.checksum,
+        Checksum::Partial { start, .. } if usize::from(start) == L3 + at);
+    let transport = Transport { protocol: packet.flow.protocol(), at, unfinished };
+    let end = L3 + packet.ip_len as usize;
+    translate(&mut frame.bytes_mut()[L3..end], transport, End::Destination, to);
 }
 
 /// Rewrites one end of a packet or, if it is an error, the same end of it and the other one of its quote.
