@@ -185,7 +185,9 @@ impl Runtime<'_> {
             tracing::warn!("{warning}");
         }
         if let Backend::Taps(io) = &self.io {
-            for warning in station::warnings(&self.args.tap, io, &self.configuration) {
+            for warning in
+                station::warnings(&self.args.tap, io, &self.configuration, &self.takeover)
+            {
                 tracing::warn!("{warning}");
             }
         }

@@ -3,6 +3,7 @@
 //! A network interface brings addresses and routes along; a TAP device belongs to the host's end, and the
 //! director at the other end has only what it is told.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -193,8 +194,12 @@ pub(super) fn warnings(
     stations: &[Station],
     io: &Tap,
     configuration: &Configuration,
+    takeover: &Takeover,
 ) -> Vec<String> {
-    let mut warnings: Vec<String> = Vec::new();
+    let leads_to = |addr: IpAddr| takeover.routes.iter().any(|route| route.prefix.contains(addr));
+    let astray: BTreeSet<&IpAddr> =
+        configuration.servers.iter().filter(|addr| !leads_to(**addr)).collect();
+    let mut warnings: Vec<String> = astray.into_iter().map(no_way).collect();
     let virtuals = configuration.virtual_addresses();
     for (number, station) in stations.iter().enumerate() {
         let name = station.device.name();
@@ -220,6 +225,14 @@ pub(super) fn warnings(
         }
     }
     warnings
+}
+
+fn no_way(server: &IpAddr) -> String {
+    let key = if server.is_ipv4() { "address=" } else { "address6=" };
+    format!(
+        "no way leads to real server {server}: give a --tap an {key} in its network, a gateway to it, or \
+         the director a --route"
+    )
 }
 
 #[cfg(test)]

@@ -247,7 +247,15 @@ fn a_device_without_an_address_or_in_use_is_refused_with_what_to_do() {
     let error = refused(&["--tap", "eth0,address=10.77.0.2/24"]);
     assert!(error.contains("interface eth0 is there already and is no TAP device"), "{error}");
     let tap = ["--tap", "lvs0,address=10.77.0.2/24"];
-    let _director = Director::start_on(host, "-A -t 10.77.0.200:80\n", &tap);
+    let rules = "-A -t 10.77.0.200:80\n-a -t 10.77.0.200:80 -r 10.77.0.11 -g\n\
+                 -A -t [fd77::200]:80\n-a -t [fd77::200]:80 -r [fd77::11]:80 -g\n";
+    let director = Director::start_on(host, rules, &tap);
+    let log = director.log();
+    assert!(
+        log.contains("no way leads to real server fd77::11: give a --tap an address6="),
+        "{log}"
+    );
+    assert!(!log.contains("real server 10.77.0.11"), "{log}");
     let error = refused(&tap);
     assert!(error.contains("TAP device lvs0 is in use by another process"), "{error}");
 }
