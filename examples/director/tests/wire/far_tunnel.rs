@@ -121,14 +121,39 @@ fn an_upload_of_300_megabytes_arrives_whole_through_ipip() {
     upload_through(&[IPIP], LARGE, without_super_frames);
 }
 
+/// Makes the path between the routers narrower, where neither director nor client sees it.
+fn narrow_middle(far: &Far) {
+    far.routers[0].ip("link set eth1 mtu 1400");
+    far.routers[1].ip("link set eth0 mtu 1400");
+}
+
 #[test]
 fn a_path_of_a_smaller_mtu_in_the_middle_is_discovered_through_the_director() {
     upload_through(&[IPIP, GUE, GRE], 10_000_000, |far| {
         without_super_frames(far);
-        // Between the routers, where neither director nor client sees it.
-        far.routers[0].ip("link set eth1 mtu 1400");
-        far.routers[1].ip("link set eth0 mtu 1400");
+        narrow_middle(far);
     });
+}
+
+#[test]
+fn a_smaller_mtu_in_the_middle_is_discovered_in_every_pair_of_inner_and_outer_family() {
+    let expected = digest_of_pattern(2_000_000);
+    for (inner, outer) in [(4, 4), (4, 6), (6, 4), (6, 6)] {
+        // What a client learnt about a path must not help the next.
+        let far = Far::new(1);
+        without_super_frames(&far);
+        narrow_middle(&far);
+        let _web = web_servers(&far);
+        let made = far.make_real_servers(&["--tun", "ipip"]);
+        let vip = if inner == 4 { far.vip4() } else { far.vip6() };
+        let servers = if outer == 4 { servers4(&far) } else { servers6(&far) };
+        let director = Director::start_on(&far.director, &web(vip, &servers, IPIP), &ARMS);
+        let digest = far.client.enter(|| http::upload(SocketAddr::new(vip, 80), 2_000_000));
+        let digest = digest.unwrap_or_else(|error| panic!("IPv{inner} in IPv{outer}: {error}"));
+        assert_eq!(digest, expected, "IPv{inner} in IPv{outer}");
+        director.stop();
+        drop(made);
+    }
 }
 
 #[test]
