@@ -73,7 +73,7 @@ impl Decapsulator {
             _ => None,
         });
         // The device first: that it is there says best that another decapsulator runs.
-        let device = Device::create(DEVICE, has(Family::V6))?;
+        let device = Device::create(DEVICE, &config.virtuals)?;
         let mut receivers = Vec::new();
         for kind in &config.kinds {
             receivers.extend(Receiver::open_all(*kind, &inner)?);

@@ -2,9 +2,10 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use lvs_core::addr::Family;
+use lvs_core::addr::{Family, Prefix};
 use lvs_core::io::vnet;
 use lvs_core::io::{Checksum, Offload, SegmentKind, Segments};
 
@@ -26,7 +27,7 @@ pub(crate) struct Device {
 
 impl Device {
     /// Makes a device, lets packets in by it whose answers leave elsewhere, and brings it up.
-    pub(crate) fn create(name: &str, ipv6: bool) -> Result<Device, Error> {
+    pub(crate) fn create(name: &str, virtuals: &[IpAddr]) -> Result<Device, Error> {
         let file = OpenOptions::new().read(true).write(true).open(CONTROL);
         let file = OwnedFd::from(file.map_err(|error| match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => Error::NoTun,
@@ -40,7 +41,7 @@ impl Device {
             }
             _ => Error::system(format!("making the device {name}"), error),
         })?;
-        set_up(name, ipv6)?;
+        set_up(name, virtuals)?;
         Ok(Device { file })
     }
 
@@ -63,7 +64,7 @@ impl Device {
     }
 }
 
-fn set_up(name: &str, ipv6: bool) -> Result<(), Error> {
+fn set_up(name: &str, virtuals: &[IpAddr]) -> Result<(), Error> {
     let failed = |what: String| move |source| Error::system(what, source);
     // What answers leave by is another interface: a strict filter would drop everything. The larger of
     // this and `all` counts, so that this is enough; and 0 needs no change (a container's /proc/sys
@@ -74,14 +75,19 @@ fn set_up(name: &str, ipv6: bool) -> Result<(), Error> {
     if in_force == 1 {
         own.write(2).map_err(failed(format!("sysctl -w {own}=2")))?;
     }
-    // It needs no addresses, and it speaks to nobody: no address of the link, no solicitations.
+    // It speaks to nobody: no address of the link, no solicitations.
     let no_address = Sysctl::new(Family::V6, name, "addr_gen_mode");
     if no_address.read().is_some_and(|value| value != 1) {
         let _ = no_address.write(1);
     }
     let off = Sysctl::new(Family::V6, name, "disable_ipv6");
-    if ipv6 && off.read() == Some(1) {
+    if virtuals.iter().any(IpAddr::is_ipv6) && off.read() == Some(1) {
         off.write(0).map_err(failed(format!("sysctl -w {off}=0")))?;
+    }
+    // The loose filter drops everything from a device that has no address.
+    if let Some(addr) = virtuals.iter().find(|addr| addr.is_ipv4()) {
+        let add = || RouteSocket::open()?.add_address(index_of(name)?, Prefix::host(*addr));
+        add().map_err(failed(format!("ip address add {addr}/32 dev {name}")))?;
     }
     let up = || RouteSocket::open()?.set_up(index_of(name)?);
     up().map_err(failed(format!("ip link set {name} up")))

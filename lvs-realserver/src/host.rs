@@ -17,6 +17,8 @@ pub struct Host {
     pub sysctls: BTreeMap<Sysctl, i64>,
     /// UDP ports on which the kernel's fou module opens GUE; only read where the kernel is to do it.
     pub fou_ports: Vec<u16>,
+    /// Whether the kernel's fou module is loaded, or part of the kernel.
+    pub has_fou: bool,
 }
 
 /// An interface of a host.

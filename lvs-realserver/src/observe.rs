@@ -1,6 +1,7 @@
 //! Reads the host that the program runs on.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use lvs_core::addr::Family;
@@ -12,6 +13,9 @@ use crate::host::{Host, Interface};
 use crate::netlink::RouteSocket;
 use crate::spec::{Opener, Spec, TunnelKind};
 use crate::sysctl::Sysctl;
+
+/// Where the kernel shows its module fou, loaded or built in.
+const FOU: &str = "/sys/module/fou";
 
 /// The settings that a plan asks about.
 const SETTINGS: [(Family, &str); 4] = [
@@ -57,6 +61,7 @@ impl Host {
         let is_gue = |kind: &TunnelKind| matches!(kind, TunnelKind::Gue { .. });
         if spec.opener() == Some(Opener::Kernel) && spec.kinds().iter().any(is_gue) {
             host.fou_ports = fou_ports();
+            host.has_fou = Path::new(FOU).is_dir();
         }
         Ok(host)
     }

@@ -7,13 +7,15 @@ use lvs_core::addr::{Family, Prefix};
 use super::{Plan, Standing};
 use crate::change::Change;
 use crate::host::{Host, Interface};
+use crate::spec;
 
 /// Where the address goes.
 const DEVICE: &str = "lo";
 
 pub(super) fn look(addr: IpAddr, host: &Host, plan: &mut Plan) {
     let mut kept = None;
-    for owner in host.owners(addr) {
+    // The decapsulator has it besides, as long as it runs.
+    for owner in host.owners(addr).filter(|owner| owner.name != spec::DEVICE) {
         let Some(prefix) = owner.addresses.iter().find(|prefix| prefix.addr() == addr) else {
             continue;
         };
@@ -72,7 +74,7 @@ fn no_family(addr: IpAddr, host: &Host) -> Option<(String, &'static str)> {
         )),
         None => Some((
             format!("this kernel has no IPv6, so {addr} cannot be added"),
-            "boot without ipv6.disable=1, with a kernel that has CONFIG_IPV6",
+            "`modprobe ipv6`; or boot without ipv6.disable=1, with a kernel that has CONFIG_IPV6",
         )),
     }
 }

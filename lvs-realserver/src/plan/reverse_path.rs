@@ -1,7 +1,9 @@
 //! The filter by reverse path (RFC 3704): strict, it drops a client's packet that comes in by another
 //! interface than the answer would leave by.
 
-use lvs_core::addr::Family;
+use std::net::IpAddr;
+
+use lvs_core::addr::{Family, Prefix};
 
 use super::{Plan, Standing, arp_interfaces};
 use crate::change::Change;
@@ -47,8 +49,9 @@ pub(super) fn look(spec: &Spec, host: &Host, plan: &mut Plan) {
     }
 }
 
-/// What comes out of a tunnel's device has its way back elsewhere.
-pub(super) fn look_at_device(device: &str, host: &Host, plan: &mut Plan) {
+/// What comes out of a tunnel's device has its way back elsewhere: a strict filter drops it, and a loose
+/// one does if the device has no address (the kernel then takes the packet's way back as unknown).
+pub(super) fn look_at_device(device: &str, spec: &Spec, host: &Host, plan: &mut Plan) {
     // A device that is still to come begins with the default.
     let own = host.sysctl(Family::V4, device, NAME);
     let own = own.or_else(|| host.sysctl(Family::V4, "default", NAME)).unwrap_or(0);
@@ -58,8 +61,19 @@ pub(super) fn look_at_device(device: &str, host: &Host, plan: &mut Plan) {
         let what =
             format!("{name}: what comes out of the tunnel is dropped, as answers leave elsewhere");
         plan.add(Standing::Wrong(Change::Sysctl { name, from: own, to: LOOSE }), what);
-    } else {
-        plan.right(format!("rp_filter: {device} takes packets whose answers leave elsewhere"));
+    }
+    let is_v4 = |addr: IpAddr| addr.is_ipv4();
+    let addresses = host.interface(device).map_or(&[][..], |interface| &interface.addresses);
+    let has_address = addresses.iter().any(|prefix| is_v4(prefix.addr()));
+    match spec.virtuals().iter().find(|addr| is_v4(**addr)) {
+        Some(&addr) if in_force != 0 && !has_address => {
+            let what =
+                format!("{device} has no address: the loose filter by reverse path drops all");
+            let change = Change::Address { device: device.into(), prefix: Prefix::host(addr) };
+            plan.add(Standing::Wrong(change), what);
+        }
+        _ if in_force == STRICT => {}
+        _ => plan.right(format!("rp_filter: {device} takes packets whose answers leave elsewhere")),
     }
 }
 

@@ -229,6 +229,7 @@ fn the_kernels_devices_are_loaded_loosened_and_brought_up() {
         [
             "modprobe ipip",
             "sysctl -w net.ipv4.conf.tunl0.rp_filter=2",
+            "ip address add 192.0.2.80/32 dev tunl0",
             "ip link set tunl0 up",
             "modprobe sit",
             "ip link set sit0 up",
@@ -256,8 +257,25 @@ fn the_commands_to_type_are_those_of_an_ordinary_host() {
         [
             "modprobe ip_gre",
             "sysctl -w net.ipv4.conf.gre0.rp_filter=2",
+            "ip address add 192.0.2.80/32 dev gre0",
             "ip link set gre0 up",
             "ip address add 192.0.2.80/32 dev lo",
         ]
     );
+}
+
+#[test]
+fn a_loose_filter_drops_all_from_a_tunnels_device_without_an_address() {
+    let mut host = host();
+    set(&mut host, "all", [1, 2, 2]);
+    add(&mut host, "tunl0", false);
+    host.interfaces.last_mut().unwrap().has_arp = false;
+    give(&mut host, "lo", "192.0.2.80/32");
+    let spec = tunnelled(&[VIP], TunnelKind::IpIp, Opener::Kernel);
+    assert_eq!(changes(&spec, &host), ["ip address add 192.0.2.80/32 dev tunl0"]);
+    give(&mut host, "tunl0", "10.9.9.1/32");
+    assert!(plan(&spec, &host).is_right());
+    host.interfaces.last_mut().unwrap().addresses.clear();
+    set(&mut host, "all", [1, 2, 0]);
+    assert!(plan(&spec, &host).is_right(), "without a filter it needs none");
 }

@@ -32,7 +32,7 @@ fn look_at_own(spec: &Spec, host: &Host, plan: &mut Plan) {
         Some(device) if device.is_up => {
             plan.right(format!("a decapsulator runs ({DEVICE})"));
             if spec.has(Family::V4) {
-                reverse_path::look_at_device(DEVICE, host, plan);
+                reverse_path::look_at_device(DEVICE, spec, host, plan);
             }
         }
         _ => plan.add(Standing::Idle, format!("no decapsulator runs: nobody opens {kinds}")),
@@ -49,7 +49,7 @@ fn look_at_kernel(spec: &Spec, host: &Host, plan: &mut Plan) {
             plan.add(Standing::Wrong(change), what);
         }
         if spec.has(Family::V4) && name != SIT.1 {
-            reverse_path::look_at_device(name, host, plan);
+            reverse_path::look_at_device(name, spec, host, plan);
         }
         if device.is_some_and(|device| device.is_up) {
             plan.right(format!("{name} is up and opens tunnels"));
@@ -66,7 +66,10 @@ fn look_at_kernel(spec: &Spec, host: &Host, plan: &mut Plan) {
             continue;
         }
         let what = format!("fou does not take GUE on UDP port {port}");
-        plan.add(Standing::Wrong(Change::run("modprobe fou", "")), what.clone());
+        if !host.has_fou {
+            let change = Change::run("modprobe fou", "modprobe -r fou");
+            plan.add(Standing::Wrong(change), "the kernel's module fou is not loaded");
+        }
         let command = format!("ip fou add port {port} gue");
         let change = Change::run(&command, &format!("ip fou del port {port}"));
         plan.add(Standing::Wrong(change), what);

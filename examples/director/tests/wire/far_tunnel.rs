@@ -238,3 +238,21 @@ fn a_limit_of_the_segment_size_reaches_the_server_in_the_clients_syn() {
     director.stop();
     drop(made);
 }
+
+#[test]
+fn packets_come_out_of_the_tunnel_whatever_filter_by_reverse_path_the_host_has() {
+    for filter in ["1", "2"] {
+        let far = Far::new(1);
+        for scope in ["all", "default"] {
+            far.servers[0].set_sysctl(&format!("net.ipv4.conf.{scope}.rp_filter"), filter);
+        }
+        let _web = web_servers(&far);
+        let made = far.make_real_servers(&["--tun", "ipip"]);
+        let rules = web(far.vip4(), &servers4(&far), IPIP);
+        let director = Director::start_on(&far.director, &rules, &ARMS);
+        let page = far.client.enter(|| http::fetch(SocketAddr::new(far.vip4(), 80), "/"));
+        assert_eq!(page.unwrap().status, 200, "rp_filter={filter}");
+        director.stop();
+        drop(made);
+    }
+}
