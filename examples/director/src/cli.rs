@@ -57,8 +57,8 @@ pub(crate) struct RunArgs {
     /// Receive and send on this TAP device, made if it is not there; give it twice for two arms
     ///
     /// The director is a station of its own at the far end of the device's wire, with this address:
-    /// NAME,address=ADDRESS/LENGTH[,address6=…][,gateway=…][,gateway6=…][,mac=…][,mtu=…][,queues=…]
-    /// [,bridge=NAME][,persistent]. Without mac= it has one made from the names of machine and device.
+    /// NAME,address=ADDRESS/LENGTH, and where needed ,address6=… ,gateway=… ,gateway6=… ,mac=… ,mtu=…
+    /// ,queues=… ,bridge=NAME ,persistent. Without mac= it has one made from the names of machine and device.
     /// bridge= makes the device a port of that bridge; a persistent one stays when the director ends.
     /// For example, between clients and servers on two bridges:
     /// --tap lvs0,address=10.0.0.2/24,bridge=br0 --tap lvs1,address=10.0.1.2/24,bridge=br1

@@ -2,7 +2,7 @@
 //!
 //! A seed gives a scenario: a few services with schedulers, persistence, marks and thresholds, then
 //! packets of clients, servers and routers between edits, deletions and switches. What the director
-//! cannot do is left out: each line is held against [`missing`], so
+//! cannot do is left out: each line is held against [`missing`](crate::needs::missing), so
 //! that the scenarios grow with the director.
 //!
 //! No event stands where the kernel's own answer varies: [`is_steady`] plays the scenario and looks, and
