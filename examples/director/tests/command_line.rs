@@ -99,3 +99,65 @@ fn limits_out_of_bounds_are_told_with_their_bounds() {
     let said = stderr(&output);
     assert!(said.contains("connections_max is 0, but must be 1 to"), "{said}");
 }
+
+fn lvsadm(args: &[&str]) -> Output {
+    let nobody = std::env::temp_dir().join(format!("lvs-nobody-{}.sock", std::process::id()));
+    Command::new(env!("CARGO_BIN_EXE_lvsadm"))
+        .args(args)
+        .env("LVS_SOCKET", nobody)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn lvsadm_without_a_director_says_so_and_how_to_start_one() {
+    for args in
+        [&[][..], &["-L", "-n"], &["-Lcn"], &["-C"], &["-A", "-t", "192.0.2.1:80"], &["about"]]
+    {
+        let output = lvsadm(args);
+        assert_eq!(output.status.code(), Some(255), "{args:?}");
+        let text = stderr(&output);
+        assert!(text.starts_with("no director is running at "), "{args:?}: {text}");
+        assert!(text.contains("lvs-director run --interface eth0 --control"), "{args:?}: {text}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn lvsadm_checks_a_line_before_it_needs_a_director() {
+    let cases: [(&[&str], i32, &str); 8] = [
+        (
+            &["-A"],
+            2,
+            "You need to supply the 'service-address' option for the 'add-service' command",
+        ),
+        (&["-A", "-t", "192.0.2.1"], 2, "Zero port specified for non-persistent service"),
+        (&["-a", "-t", "192.0.2.1:80"], 2, "You need to supply the 'real-server' option"),
+        (&["-L", "-c", "--stats"], 2, "options conflicts in the list command"),
+        (&["--frobnicate"], 255, "Try `ipvsadm -h'"),
+        (&["-L", "--frobnicate"], 255, "--frobnicate: unknown option"),
+        (&["-a", "-t", "192.0.2.1:80", "-r"], 255, "-r: missing argument"),
+        (&["-L", "--socket"], 255, "--socket: missing argument"),
+    ];
+    for (args, status, wanted) in cases {
+        let output = lvsadm(args);
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(wanted), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn lvsadm_tells_about_itself_without_a_director() {
+    for (args, wanted) in [
+        (&["-h"][..], "Usage:\n  lvsadm -A service-address [options]\n"),
+        (&["--help"], "lvsadm apply FILE [--dry-run]"),
+        (&["-v"], "IPVS v1.2.1"),
+        (&["completions", "bash"], "complete -o default -F _lvsadm lvsadm"),
+        (&["man"], ".TH LVSADM 8"),
+    ] {
+        let output = lvsadm(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains(wanted), "{args:?}: {text}");
+    }
+}

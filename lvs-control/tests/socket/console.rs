@@ -279,3 +279,41 @@ fn the_manual_page_is_whole_and_roff_has_nothing_to_say_against_it() {
         assert!(shown.contains(wanted), "{wanted} is missing in\n{shown}");
     }
 }
+
+/// The names of all fields of a value, at any depth. What the `sysctls` are called is not ours.
+fn fields(value: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (name, value) in object {
+                found.insert(name.clone());
+                if name != "sysctls" {
+                    fields(value, found);
+                }
+            }
+        }
+        serde_json::Value::Array(array) => array.iter().for_each(|value| fields(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_every_listing_is_documented() {
+    let running =
+        Running::run(crate::answers::loaded(10), Patience::default(), SocketPath::new()).unwrap();
+    let gue = "-a -f 7 -r 10.1.0.9 -i --tun-type gue --tun-port 6080";
+    for line in ["-A -f 7 -p 60 -M 255.255.255.0", gue] {
+        assert_eq!(running.lvsadm(line, "").0, 0);
+    }
+    let document = include_str!("../../JSON.md");
+    let mut found = std::collections::BTreeSet::new();
+    for line in ["-L", "-L -c", "-L --timeout", "-L --daemon", "-S", "sysctl", "about", "apply -"] {
+        let (_, text, errors) = running.lvsadm(&format!("{line} --json"), "-A -t 10.0.0.1:80\n");
+        let value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{line}: {e} {errors}"));
+        fields(&value, &mut found);
+    }
+    assert!(found.len() > 50, "{found:?}");
+    for name in found {
+        let told = [format!("`{name}`"), format!(".{name}`"), format!("\"{name}\"")];
+        assert!(told.iter().any(|told| document.contains(told)), "{name} is not in JSON.md");
+    }
+}
