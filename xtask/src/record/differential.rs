@@ -28,19 +28,20 @@ const PROVEN: usize = 50;
 /// Plays each seed through both and prints the first difference of each, with the shortest scenario that
 /// shows it if differences are to be shortened.
 pub(crate) fn run(workspace: &Workspace, seeds: &Range<u64>, shorten: bool) -> Result<(), String> {
-    let kernel = match Kernel::find(workspace) {
-        Ok(kernel) => kernel,
-        Err(reason) => {
-            println!("skipped: {reason}");
-            return Err("no seed was played".into());
-        }
+    let skipped = |reason: String| {
+        println!("skipped: {reason}");
+        "no seed was played".to_owned()
     };
+    let kernel = Kernel::find(workspace).map_err(skipped)?;
     let arena = Arena { kernel, directory: workspace.target.join("uml/random") };
     let mut total = Total::default();
     let seeds: Vec<u64> = seeds.clone().collect();
     for batch in seeds.chunks(BATCH) {
         let scenarios: Vec<_> = batch.iter().map(|&seed| RandomScenario::new(seed)).collect();
-        total.add(&arena, scenarios, shorten)?;
+        total.add(&arena, scenarios, shorten).map_err(|failure| match failure {
+            Failure::NoBoot(_) => skipped(failure.into()),
+            Failure::Broken(said) => said,
+        })?;
         println!("{}", total.line());
     }
     total.verdict()

@@ -87,7 +87,7 @@ impl Kernel {
         let installed = PathBuf::from("/");
         let root = match [installed, base.join("package")].into_iter().find(|root| is_here(root)) {
             Some(root) => root,
-            None => fetch(&base)?,
+            None => fetch(&base, "apt-get")?,
         };
         let modules = root.join("usr/lib/uml/modules");
         let version = fs::read_dir(&modules).ok().and_then(|mut found| found.next()?.ok());
@@ -276,12 +276,12 @@ fn installed(program: &str) -> bool {
 }
 
 /// Downloads and unpacks the kernel's package.
-fn fetch(base: &Path) -> Result<PathBuf, String> {
+fn fetch(base: &Path, apt: &str) -> Result<PathBuf, String> {
     let hint = |e: String| format!("{e}\nget the kernel with `apt-get install {PACKAGE}` (Debian)");
     println!("fetching Debian's {PACKAGE}");
-    let download = || output(Command::new("apt-get").args(["download", PACKAGE]).current_dir(base));
+    let download = || output(Command::new(apt).args(["download", PACKAGE]).current_dir(base));
     if download().is_err() {
-        output(Command::new("apt-get").args(["update", "--quiet"])).map_err(hint)?;
+        output(Command::new(apt).args(["update", "--quiet"])).map_err(hint)?;
         download().map_err(hint)?;
     }
     let entries = fs::read_dir(base).map_err(|e| hint(e.to_string()))?;
@@ -301,6 +301,12 @@ mod tests {
     fn a_program_in_sbin_is_found_and_a_missing_one_is_not() {
         assert!(installed("sh"));
         assert!(!installed("no-such-program-on-any-system"));
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_be_fetched_is_named_with_the_way_to_get_it() {
+        let error = fetch(Path::new("."), "no-such-program-on-any-system").unwrap_err();
+        assert!(error.contains("`apt-get install user-mode-linux`"), "{error}");
     }
 
     #[test]
