@@ -129,6 +129,11 @@ impl Director {
                     self.cross(&mut frame, &seen, x)
                 };
                 frame.verdict = verdict;
+                let cut = match verdict {
+                    // What is not ours goes on as it came.
+                    Verdict::Pass(_) => Cut { parts: summary.parts, ..cut },
+                    _ => cut,
+                };
                 self.send_whole(n, &frame, cut, x)
             }
             Err(reason) => Verdict::Drop(reason),
