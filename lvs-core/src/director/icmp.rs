@@ -6,10 +6,11 @@ use super::inbound::Seen;
 use super::open::Bound;
 use super::{Director, timers};
 use crate::addr::Family;
+use crate::command::ForwardingMethod;
 use crate::dest::Hop;
 use crate::drop::{DropReason, PassReason};
 use crate::explain::{Event, Explain};
-use crate::flow::FlowKey;
+use crate::flow::{FlowKey, Protocol};
 use crate::forward::tunnel::{self, Inside};
 use crate::ids::{ConnId, DestIndex};
 use crate::io::{Checksum, Frame, Offload, Verdict};
@@ -96,11 +97,17 @@ impl Director {
         }
         let headers = Headers { flow: *flow, protocol: flow.protocol(), ..*seen.headers };
         let opening = Seen { n: seen.n, headers: &headers, hash, hint: None, cut: None };
-        let way = match self.open(frame, &opening, signal, None, x)? {
+        // The mark is the error's (`icmp-schedule-marks`).
+        let mark = self.marks.mark_of(frame.port(), &seen.headers.flow);
+        let way = match self.open(frame, &opening, (signal, mark), None, x)? {
             Bound::OnePacket(way) => way,
             Bound::Connection(id) => {
                 let ticks = self.timeouts.ticks(self.lifetimes.new);
                 let deadline = self.now.as_millis() + u64::from(ticks);
+                if flow.protocol() == Protocol::UDP {
+                    // UDP has only this one.
+                    self.conns.hot_mut(id).set_state(State::Udp as u8);
+                }
                 self.wheel.file(timers::connection_timer(id), deadline);
                 self.way_of(id)
             }
@@ -121,7 +128,21 @@ impl Director {
         let ours = way.method == Method::Tunnel
             && self.dests.at(way.destination).addr().addr == inside.dst;
         let at = usize::from(headers.l4) + icmp::HEADER_LEN + inside.at;
-        ours.then_some(TunnelError { inside, connection, flow, at })
+        (ours && self.is_tunnelled_to(&inside)).then_some(TunnelError {
+            inside,
+            connection,
+            flow,
+            at,
+        })
+    }
+
+    /// Whether some service has a real server there that is now reached by a tunnel of that kind
+    /// (`tun-icmp-kind`).
+    fn is_tunnelled_to(&self, inside: &Inside) -> bool {
+        self.dests.iter().any(|(_, d)| {
+            let ForwardingMethod::Tunnel(tunnel) = d.method() else { return false };
+            d.is_listed() && d.addr().addr == inside.dst && inside.through.is_of(tunnel)
+        })
     }
 
     /// An error about the outer packet of a tunnel. The path's MTU is remembered; of an IPv4 packet in

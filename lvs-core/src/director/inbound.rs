@@ -73,7 +73,7 @@ impl Director {
         x.event(seen.n, || Event::Flow(headers.flow));
         let (id, fresh) = match self.existing(seen, signal, x)? {
             Existing::Found(id) => (id, false),
-            Existing::Missing(ended) => match self.open(frame, seen, signal, ended, x) {
+            Existing::Missing(ended) => match self.open_marked(frame, seen, signal, ended, x) {
                 Ok(Bound::Connection(id)) => (id, true),
                 Ok(Bound::OnePacket(way)) => {
                     self.count_in(way.destination, headers.ip_len);

@@ -8,7 +8,7 @@ use crate::conn::Cold;
 use crate::drop::{DropReason, PassReason};
 use crate::explain::{Eligibility, Event, Explain};
 use crate::flow::{Endpoint, FlowKey, Protocol};
-use crate::ids::{ConnId, DestIndex, FwMark, L4Port, PortId, ServiceIndex, TemplateId};
+use crate::ids::{ConnId, DestIndex, FwMark, L4Port, ServiceIndex, TemplateId};
 use crate::io::{Frame, Verdict};
 use crate::persist::mark_address;
 use crate::sched::{Candidates, Request};
@@ -25,9 +25,8 @@ pub(super) enum Bound {
 }
 
 impl Director {
-    /// Opens a connection for a packet that has none. `ended` is one with the same key that is to give
-    /// way; it still counts while the scheduler compares loads, as in the kernel.
-    pub(super) fn open<X: Explain>(
+    /// Opens a connection for a packet that has none.
+    pub(super) fn open_marked<X: Explain>(
         &mut self,
         frame: &mut Frame<'_>,
         seen: &Seen<'_>,
@@ -35,9 +34,24 @@ impl Director {
         ended: Option<ConnId>,
         x: &mut X,
     ) -> Result<Bound, Verdict> {
+        let mark = self.marks.mark_of(frame.port(), &seen.headers.flow);
+        self.open(frame, seen, (signal, mark), ended, x)
+    }
+
+    /// Opens a connection for a packet that has none, or that an ICMP error is about; `mark` is that of what
+    /// came in. `ended` is one with the same key that is to give way; it still counts while the scheduler
+    /// compares loads, as in the kernel.
+    pub(super) fn open<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        (signal, mark): (Signal, FwMark),
+        ended: Option<ConnId>,
+        x: &mut X,
+    ) -> Result<Bound, Verdict> {
         // Loads and templates must be those of this moment, not of the last timer call.
         self.settle();
-        let (service, mark) = self.admit(frame.port(), seen, signal, x)?;
+        let service = self.admit(seen, signal, mark, x)?;
         let flow = &seen.headers.flow;
         if self.conns.len() == self.conns.capacity() && ended.is_none() {
             return Err(Verdict::Drop(DropReason::ConnectionTableFull));
@@ -88,21 +102,20 @@ impl Director {
         Way { destination, method, own_port, connected: false }
     }
 
-    /// The service of a packet that has no connection, and its mark, if it may open one.
+    /// The service of a packet that has no connection, if it may open one.
     fn admit<X: Explain>(
         &mut self,
-        port: PortId,
         seen: &Seen<'_>,
         signal: Signal,
+        mark: FwMark,
         x: &mut X,
-    ) -> Result<(ServiceIndex, FwMark), Verdict> {
+    ) -> Result<ServiceIndex, Verdict> {
         if let Signal::Sctp(chunks) = signal
             && chunks.first().is_none()
         {
             return Err(Verdict::Drop(DropReason::SctpTruncated));
         }
         let flow = &seen.headers.flow;
-        let mark = self.marks.mark_of(port, flow);
         if mark != FwMark::NONE {
             x.event(seen.n, || Event::Marked(mark));
         }
@@ -123,7 +136,7 @@ impl Director {
             x.event(seen.n, || Event::MayNotOpen);
             return Err(Verdict::Pass(PassReason::NotScheduled));
         }
-        Ok((service, mark))
+        Ok(service)
     }
 
     /// Rules P1 and P2: TCP opens with SYN and without RST, or with anything but RST under `sloppy_tcp`;

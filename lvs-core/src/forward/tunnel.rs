@@ -186,6 +186,30 @@ pub struct Inside {
     pub family: Family,
     /// Where the packet begins, in bytes from the outer header.
     pub at: usize,
+    /// The kind of tunnel.
+    pub through: Through,
+}
+
+/// A kind of tunnel, as its packets show it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Through {
+    /// IP in IP.
+    IpIp,
+    /// Generic UDP encapsulation to this port.
+    Gue(u16),
+    /// GRE.
+    Gre,
+}
+
+impl Through {
+    /// Whether that tunnel writes packets of this kind.
+    pub fn is_of(self, tunnel: Tunnel) -> bool {
+        match (self, tunnel) {
+            (Through::IpIp, Tunnel::IpIp) | (Through::Gre, Tunnel::Gre { .. }) => true,
+            (Through::Gue(seen), Tunnel::Gue { port, .. }) => seen == port.0,
+            _ => false,
+        }
+    }
 }
 
 /// Looks into a tunnel: `packet` begins with an outer IP header and may be cut off anywhere, as in the
@@ -193,9 +217,9 @@ pub struct Inside {
 pub fn look_inside(packet: &[u8]) -> Option<Inside> {
     let (src, dst, protocol, ip_len) = outer_ip(packet)?;
     let payload = packet.get(ip_len..)?;
-    let (family, at) = match protocol {
-        Protocol::IPIP => (Family::V4, 0),
-        Protocol::IPV6 => (Family::V6, 0),
+    let (family, at, through) = match protocol {
+        Protocol::IPIP => (Family::V4, 0, Through::IpIp),
+        Protocol::IPV6 => (Family::V6, 0, Through::IpIp),
         Protocol::UDP => {
             let gue = payload.get(udp::HEADER_LEN..)?.first_chunk::<GUE_LEN>()?;
             let family = match (gue[0], Protocol(gue[1])) {
@@ -204,7 +228,8 @@ pub fn look_inside(packet: &[u8]) -> Option<Inside> {
                 (0, Protocol::IPV6) => Family::V6,
                 _ => return None,
             };
-            (family, udp::HEADER_LEN + GUE_LEN)
+            let port = u16::from_be_bytes([payload[2], payload[3]]);
+            (family, udp::HEADER_LEN + GUE_LEN, Through::Gue(port))
         }
         Protocol::GRE => {
             let &[a, b, c, d] = payload.first_chunk::<GRE_LEN>()?;
@@ -218,12 +243,12 @@ pub fn look_inside(packet: &[u8]) -> Option<Inside> {
                 ethernet::IPV6 => Family::V6,
                 _ => return None,
             };
-            (family, GRE_LEN + more)
+            (family, GRE_LEN + more, Through::Gre)
         }
         _ => return None,
     };
     let at = ip_len + at;
-    (at < packet.len()).then_some(Inside { src, dst, family, at })
+    (at < packet.len()).then_some(Inside { src, dst, family, at, through })
 }
 
 /// Addresses, protocol and header length of an outer packet that is no later fragment.

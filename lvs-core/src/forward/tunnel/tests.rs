@@ -67,7 +67,13 @@ proptest! {
         let outer = outer(family, tunnel);
         let bytes = wrapped(&outer, inner, payload);
         let at = overhead(family, tunnel);
-        let inside = Inside { src: outer.src, dst: outer.dst, family: inner, at };
+        let through = match tunnel {
+            Tunnel::IpIp => Through::IpIp,
+            Tunnel::Gue { port, .. } => Through::Gue(port.0),
+            Tunnel::Gre { .. } => Through::Gre,
+        };
+        let inside = Inside { src: outer.src, dst: outer.dst, family: inner, at, through };
+        prop_assert!(through.is_of(tunnel));
         prop_assert_eq!(look_inside(&bytes), Some(inside));
         prop_assert_eq!(&bytes[at..], packet(inner, payload));
     }
