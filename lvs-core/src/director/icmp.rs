@@ -10,7 +10,7 @@ use crate::command::ForwardingMethod;
 use crate::dest::Hop;
 use crate::drop::{DropReason, PassReason};
 use crate::explain::{Event, Explain};
-use crate::flow::{FlowKey, Protocol};
+use crate::flow::FlowKey;
 use crate::forward::tunnel::{self, Inside};
 use crate::ids::{ConnId, DestIndex};
 use crate::io::{Checksum, Frame, Offload, Verdict};
@@ -104,10 +104,6 @@ impl Director {
             Bound::Connection(id) => {
                 let ticks = self.timeouts.ticks(self.lifetimes.new);
                 let deadline = self.now.as_millis() + u64::from(ticks);
-                if flow.protocol() == Protocol::UDP {
-                    // UDP has only this one.
-                    self.conns.hot_mut(id).set_state(State::Udp as u8);
-                }
                 self.wheel.file(timers::connection_timer(id), deadline);
                 self.way_of(id)
             }

@@ -36,7 +36,7 @@ pub(super) fn of_server(dice: &mut Dice, entry: &ConnectionEntry) -> Option<Stri
         return None;
     }
     let ends = format!("{from} > {}", entry.client);
-    if dice.one_in(12) {
+    if from != entry.virt && dice.one_in(12) {
         return Some(fragments(dice, "reply ", protocol, &ends));
     }
     let content = match protocol {
