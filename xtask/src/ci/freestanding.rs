@@ -14,6 +14,8 @@ use crate::workspace::{Workspace, output, succeed};
 
 /// The bare target, linked as well where its library is installed.
 const BARE: &str = "x86_64-unknown-none";
+/// The target of wasm modules, for which the core is built where its library is installed.
+const WASM: &str = "wasm32-unknown-unknown";
 
 pub(super) fn run(workspace: &Workspace) -> Result<Outcome, String> {
     if !(cfg!(target_os = "linux") && cfg!(any(target_arch = "x86_64", target_arch = "aarch64"))) {
@@ -28,12 +30,20 @@ pub(super) fn run(workspace: &Workspace) -> Result<Outcome, String> {
     })?;
     println!("linked without any library, no undefined symbol, and it ran");
     refuses_std(workspace, &target)?;
-    if bare_target_is_installed() {
+    if is_installed(BARE) {
         let mut command = build(workspace, &target);
         succeed(command.args(["build", "--quiet", "--release", "--target", BARE]))?;
         println!("linked for {BARE}");
     } else {
         println!("not linked for {BARE}; for that, `rustup target add {BARE}`");
+    }
+    if is_installed(WASM) {
+        let mut command = workspace.cargo();
+        command.env("CARGO_TARGET_DIR", &target);
+        succeed(command.args(["build", "--quiet", "--package", "lvs-core", "--target", WASM]))?;
+        println!("lvs-core builds for {WASM}");
+    } else {
+        println!("not built for {WASM}; for that, `rustup target add {WASM}`");
     }
     Ok(Outcome::Passed)
 }
@@ -90,9 +100,9 @@ fn is_of_a_system_library(name: &str) -> bool {
     v0_std || marks.iter().any(|mark| name.starts_with(mark))
 }
 
-fn bare_target_is_installed() -> bool {
+fn is_installed(target: &str) -> bool {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"])).unwrap_or_default();
-    Path::new(sysroot.trim()).join("lib/rustlib").join(BARE).is_dir()
+    Path::new(sysroot.trim()).join("lib/rustlib").join(target).is_dir()
 }
 
 #[cfg(test)]

@@ -29,7 +29,37 @@ pub(super) fn check(tree: &Tree) -> Vec<Problem> {
     for file in tree.files.iter().filter(|file| file.path.ends_with(".md")) {
         problems.extend(dead_links(file, tree));
     }
+    problems.extend(without_example(tree));
     problems
+}
+
+/// Public modules of lvs-core that neither have an example nor lead to one in the manual.
+fn without_example(tree: &Tree) -> Vec<Problem> {
+    let root = tree.files.iter().find(|file| file.path == "lvs-core/src/lib.rs");
+    let declarations = root.map(|file| file.text.lines()).into_iter().flatten();
+    let names = declarations.filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let mut problems = Vec::new();
+    for name in names {
+        let places = [".rs", "/mod.rs"].map(|end| format!("lvs-core/src/{name}{end}"));
+        let file = tree.files.iter().find(|file| places.contains(&file.path));
+        if let Some(file) = file.filter(|file| name != "manual" && !has_example(&file.text)) {
+            let what = "the module has no example; give it one, or a link to the manual's";
+            problems.push(Problem::new(&file.path, 1, what));
+        }
+    }
+    problems
+}
+
+/// Whether the documentation in a file has a block of code, or a link to the manual.
+fn has_example(text: &str) -> bool {
+    let mut within = false;
+    text.lines().map(str::trim_start).any(|line| {
+        let doc = line.strip_prefix("//!").or(line.strip_prefix("///")).map(str::trim_start);
+        let Some(doc) = doc else { return false };
+        let Some(kind) = doc.strip_prefix("```") else { return doc.contains("crate::manual") };
+        within = !within;
+        within && ["", "no_run"].contains(&kind)
+    })
 }
 
 /// Relative links that lead to no file of the repository.
@@ -84,6 +114,19 @@ mod tests {
         let problems = dead_links(&tree.files[0], &tree);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].what.contains("`b.md`"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_public_module_of_the_core_has_an_example_or_a_link_to_one() {
+        let tree = tree_of(&[
+            ("lvs-core/src/lib.rs", "pub mod a;\npub mod b;\npub mod c;\nmod d;\n"),
+            ("lvs-core/src/a.rs", "//! A.\n//!\n//! ```\n//! f();\n//! ```\n"),
+            ("lvs-core/src/b/mod.rs", "//! See [the manual](crate::manual::feeding)."),
+            ("lvs-core/src/c.rs", "//! C.\n//!\n//! ```text\n//! a picture\n//! ```\n"),
+            ("lvs-core/src/d.rs", "//! D."),
+        ]);
+        let found: Vec<String> = without_example(&tree).iter().map(|p| p.path.clone()).collect();
+        assert_eq!(found, ["lvs-core/src/c.rs"]);
     }
 
     #[test]
