@@ -25,6 +25,7 @@ mod privileges;
 mod realserver;
 mod reload;
 mod routes;
+mod sctp;
 mod tagged;
 mod tap;
 mod trunk;
