@@ -310,8 +310,8 @@ pub struct Tunables {
     pub drop_packet: u8,
     /// At level 3 of `drop_packet` one packet of so many is dropped.
     pub am_droprate: u32,
-    /// Memory is short while fewer places of the connection table are free. (The kernel counts free pages
-    /// of the machine here.)
+    /// Memory is short while fewer places of the connection table are free, of which at most half count.
+    /// (The kernel counts free pages of the machine here.)
     pub amemthresh: u32,
     /// Tell a masqueraded real server by port unreachable that its packet belongs to no connection
     /// (rule F10).

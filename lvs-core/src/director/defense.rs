@@ -3,7 +3,7 @@
 //! Each has a level: 0 never, 3 always, and 1 or 2 when memory is short; the director moves between 1
 //! (waiting) and 2 (at work) by itself, as the kernel does. The kernel's memory is that of the machine
 //! and counts in pages; a director's is its connection table and counts in free places. So `amemthresh`
-//! is here the number of free places below which memory is short.
+//! is here the number of free places below which memory is short, at most half of the table.
 
 use super::Director;
 use crate::ids::{ConnId, TemplateId};
@@ -98,7 +98,8 @@ impl Director {
     /// The levels were set, or a second has passed: which defences are at work from now on.
     pub(super) fn review_defense(&mut self) {
         let free = self.conns.capacity() - self.conns.len();
-        let least = self.tunables.amemthresh;
+        // A table is not short of places before it is half full, however small it is.
+        let least = self.tunables.amemthresh.min(self.conns.capacity() / 2);
         let short = free < least;
         let tunables = &mut self.tunables;
         self.defense.secure_tcp = at_work(&mut tunables.secure_tcp, short);

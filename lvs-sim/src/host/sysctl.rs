@@ -47,7 +47,8 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 /// Controls of IPVS that change nothing a record shows, whatever their value: logging, synchronisation
 /// that is not running, where answers of the kernel's own leave.
-const WITHOUT_EFFECT: &[&str] = &["backup_only", "debug_level", "run_estimation", "snat_reroute"];
+const WITHOUT_EFFECT: &[&str] =
+    &["backup_only", "debug_level", "ignore_tunneled", "run_estimation", "snat_reroute"];
 
 /// Controls that only accept 0 to 3.
 const LEVELS: &[&str] = &["drop_entry", "drop_packet", "secure_tcp"];
@@ -64,10 +65,18 @@ impl Sysctls {
     /// # Errors
     /// The system's words, as a record shows them after `failed:`.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
-        let number: Option<i32> = value.parse().ok();
+        let number = number(value);
         let known = match name.strip_prefix(PREFIX) {
             Some(short) => {
-                if LEVELS.contains(&short) && !number.is_some_and(|n| (0..=3).contains(&n)) {
+                let takes =
+                    |least: i32, most: i32| number.is_some_and(|n| (least..=most).contains(&n));
+                let fine = match short {
+                    "sync_ports" => takes(1, 64) && number.is_some_and(|n| n.count_ones() == 1),
+                    "sync_version" => takes(0, 1),
+                    "sync_retries" => takes(0, 3),
+                    _ => !LEVELS.contains(&short) || takes(0, 3),
+                };
+                if !fine {
                     return Err("Invalid argument");
                 }
                 DEFAULTS.iter().any(|(known, _)| *known == short)
@@ -77,20 +86,27 @@ impl Sysctls {
         match (known, number) {
             (false, _) => Err("No such file or directory"),
             (true, None) if name != "net.ipv4.vs.sync_threshold" => Err("Invalid argument"),
-            (true, _) => {
-                self.changed.insert(name.to_owned(), value.to_owned());
+            (true, number) => {
+                let value = number.map_or(value.to_owned(), |number| number.to_string());
+                self.changed.insert(name.to_owned(), value);
                 Ok(())
             }
         }
     }
 
-    /// The controls of IPVS as `NAME=VALUE`, in the order of the alphabet.
-    pub(crate) fn listing(&self) -> Vec<String> {
+    /// The controls of IPVS as `NAME=VALUE`, in the order of the alphabet. The director moves its levels of
+    /// defence between 1 and 2 by itself, so that `present` is asked for them.
+    pub(crate) fn listing(&self, present: &Tunables) -> Vec<String> {
         DEFAULTS
             .iter()
             .map(|(name, default)| {
                 let value = self.changed.get(&format!("{PREFIX}{name}")).map_or(*default, |v| v);
-                format!("{name}={value}")
+                match TUNABLES.iter().find(|tunable| tunable.name == *name) {
+                    Some(tunable) if LEVELS.contains(name) => {
+                        format!("{name}={}", (tunable.get)(present))
+                    }
+                    _ => format!("{name}={value}"),
+                }
             })
             .collect()
     }
@@ -126,6 +142,17 @@ impl Sysctls {
         let name = if v6 { "net.ipv6.conf.all.forwarding" } else { "net.ipv4.ip_forward" };
         self.changed.get(name).is_none_or(|value| value != "0")
     }
+}
+
+/// A number as the system reads it: decimal, octal with a leading 0, or hexadecimal.
+fn number(text: &str) -> Option<i32> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+    let magnitude = match (digits.strip_prefix("0x"), digits.strip_prefix('0')) {
+        (Some(hexadecimal), _) => i64::from_str_radix(hexadecimal, 16),
+        (None, Some(octal)) if !octal.is_empty() => i64::from_str_radix(octal, 8),
+        _ => digits.parse(),
+    };
+    i32::try_from(sign * magnitude.ok().filter(|n| !digits.starts_with('+') && *n >= 0)?).ok()
 }
 
 /// The control's short name if setting it to this value asks for something that the director or the
@@ -177,7 +204,7 @@ mod tests {
             .skip(1)
             .map_while(|line| line.strip_prefix("    | "))
             .collect();
-        assert_eq!(Sysctls::default().listing(), expected);
+        assert_eq!(Sysctls::default().listing(&Tunables::default()), expected);
     }
 
     #[test]
@@ -188,7 +215,8 @@ mod tests {
         assert_eq!(sysctls.set("net.ipv4.vs.secure_tcp", "4"), Err("Invalid argument"));
         assert_eq!(sysctls.set("net.ipv4.vs.sloppy_tcp", "1"), Ok(()));
         assert!(sysctls.tunables().sloppy_tcp);
-        assert!(sysctls.listing().contains(&"sloppy_tcp=1".to_owned()));
+        assert_eq!(sysctls.set("net.ipv4.vs.sloppy_tcp", "0x7"), Ok(()));
+        assert!(sysctls.listing(&Tunables::default()).contains(&"sloppy_tcp=7".to_owned()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ impl Player<'_> {
             Dump::Conns => self.dump_connections(),
             Dump::Proc => self.dump_proc(),
             Dump::Sysctls => {
-                let lines = self.host.sysctls.listing();
+                let lines = self.host.sysctls.listing(self.director.tunables());
                 self.record.listing("", lines.iter().map(String::as_str));
             }
             Dump::Services => self.dump_command(&["-Ln"], Titles::UpToColumns),
