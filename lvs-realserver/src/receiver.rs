@@ -100,7 +100,15 @@ impl Receiver {
     pub(crate) fn receive(&self, slots: &mut [Slot]) -> io::Result<usize> {
         match sys::receive_batch(self.socket.as_fd(), slots) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            // What passes: an interrupted call, no memory at present, an ICMP error about something else.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EINTR | libc::ENOMEM | libc::ENOBUFS | libc::ECONNREFUSED)
+                ) =>
+            {
+                Ok(0)
+            }
             received => received,
         }
     }

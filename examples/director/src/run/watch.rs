@@ -76,7 +76,8 @@ impl Runtime<'_> {
             };
             tracing::warn!(
                 "{mac} answers {asked} for the virtual address {addr} on {interface}: clients may pass \
-                 this director by. If it is a real server, run there: {remedy}"
+                 this director by. If it is a real server, run there: lvs-director realserver --vip {addr} \
+                 --apply; or: {remedy}"
             );
         }
         self.watch.conflicts = conflicts.len();

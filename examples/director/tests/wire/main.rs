@@ -28,6 +28,7 @@ mod routes;
 mod sctp;
 mod tagged;
 mod tap;
+mod three_methods;
 mod trunk;
 mod tunnel;
 mod vlan;
