@@ -1,4 +1,15 @@
 //! The key of a connection: protocol, client, virtual address.
+//!
+//! ```
+//! use lvs_core::flow::{Endpoint, FlowKey, Protocol};
+//! let client = Endpoint::new("192.0.2.7".parse()?, 40_000);
+//! let virt = Endpoint::new("198.51.100.1".parse()?, 80);
+//! let key = FlowKey::new(Protocol::TCP, client, virt);
+//! assert_eq!((key.client(), key.virt()), (client, virt));
+//! assert_eq!(format!("{key:?}"), "TCP 192.0.2.7:40000 > 198.51.100.1:80");
+//! assert_eq!(key.reversed().client(), virt);
+//! # Ok::<(), core::net::AddrParseError>(())
+//! ```
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -13,6 +13,20 @@
 //!
 //! The transport checksum is not verified: a director in direct routing forwards it untouched, and the
 //! kernel does not look at it either. The IPv4 header checksum is, as in the kernel.
+//!
+//! ```
+//! use lvs_core::flow::Protocol;
+//! use lvs_core::parse::{Parsed, parse};
+//!
+//! let syn = [
+//!     2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0, // Ethernet
+//!     0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0x26, 0x78, 10, 0, 0, 9, 10, 0, 0, 80, // IPv4
+//!     0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0, // TCP
+//! ];
+//! let Parsed::Ip(headers) = parse(&syn) else { panic!("it is IPv4") };
+//! assert_eq!((headers.protocol, headers.flow.virt().to_string().as_str()), (Protocol::TCP, "10.0.0.80:80"));
+//! assert!(matches!(parse(&syn[..30]), Parsed::Malformed(_)));
+//! ```
 
 mod ipv4;
 mod ipv6;
