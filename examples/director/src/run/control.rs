@@ -7,7 +7,7 @@ use lvs_admin::rates::Estimators;
 use lvs_admin::rules::{MarkLine, Rules, Setting};
 use lvs_control::data::{About, Plan};
 use lvs_control::{Desk, Program, Refusal, ServerError, transaction};
-use lvs_core::command::{Command, ServiceKey};
+use lvs_core::command::{Command, ForwardingMethod, ServiceKey};
 use lvs_core::director::Director;
 use lvs_core::flow::Endpoint;
 use lvs_core::ids::PortId;
@@ -124,8 +124,9 @@ impl Runtime<'_> {
     /// them back as well.
     fn try_changes(&mut self, now: Instant, commands: Vec<Command>) -> Tried {
         let mut tried = Tried::default();
+        let masquerades = !self.configuration.answers.is_empty();
         for command in commands {
-            tried.concern_host |= concerns_host(&command);
+            tried.concern_host |= concerns_host(&command, masquerades);
             let inverse = transaction::inverse(&mut self.director, now, &command);
             let done = self.director.apply(now, command);
             if done.is_ok() {
@@ -154,16 +155,17 @@ struct Tried {
     concern_host: bool,
 }
 
-/// Whether addresses that the host must know of may change with a command.
-fn concerns_host(command: &Command) -> bool {
-    !matches!(
-        command,
-        Command::EditService(_)
-            | Command::EditDestination(..)
-            | Command::Zero(_)
-            | Command::SetTimeouts(_)
-            | Command::SetTunables(_)
-    )
+/// Whether addresses that the host must know of may change with a command; `masquerades` is whether there
+/// are masqueraded servers.
+fn concerns_host(command: &Command, masquerades: bool) -> bool {
+    match command {
+        Command::Zero(_) | Command::SetTimeouts(_) | Command::SetTunables(_) => false,
+        Command::EditService(_) => masquerades,
+        Command::EditDestination(_, spec) => {
+            masquerades || spec.method == ForwardingMethod::Masquerade
+        }
+        _ => true,
+    }
 }
 
 impl Program for Runtime<'_> {

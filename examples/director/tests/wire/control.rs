@@ -119,6 +119,12 @@ fn what_lvsadm_adds_is_taken_over_and_what_it_deletes_is_given_up() {
     socket.done(&format!("-D -t {second}"));
     assert!(!guard().contains(&second.ip().to_string()), "{}", guard());
     held.echo("still here");
+    // What a masqueraded server answers is hidden from the host, also if an edit made it one.
+    let server = net.server4(0).to_string();
+    for (method, hidden) in [("-m", true), ("-g", false)] {
+        socket.done(&format!("-e -t {} -r {server}:80 {method}", vip(&net)));
+        assert_eq!(guard().contains(&server), hidden, "{method}: {}", guard());
+    }
     // By mark, with the rule typed at lvsadm as it would be at the kernel.
     let mark = format!(
         "iptables -t mangle -A PREROUTING -d {} -p tcp --dport 80 -j MARK --set-mark 10",
