@@ -11,15 +11,17 @@ use alloc::vec::Vec;
 
 use crate::addr::Family;
 use crate::command::{DestinationSpec, ForwardingMethod, ServiceKey};
-use crate::flow::Endpoint;
+use crate::flow::{Endpoint, Protocol};
 use crate::ids::{DestIndex, L4Port, ServiceIndex};
 use crate::neighbor::NeighborIndex;
 use crate::stats::Counters;
 use crate::time::{Duration, Instant};
 
 mod front;
+mod masqueraded;
 
 pub(crate) use front::{Front, Trail};
+use masqueraded::Masqueraded;
 
 /// How often unlisted destinations are looked at, as in the kernel (`IPVS.md` in the field's words: the
 /// trash is checked each 60 s).
@@ -295,19 +297,21 @@ pub struct Destinations {
     slots: Vec<Option<Destination>>,
     fronts: Vec<Front>,
     free: Vec<u32>,
+    masqueraded: Masqueraded,
 }
 
 impl Destinations {
     pub(crate) fn new(capacity: u32) -> Destinations {
         let free = (0..capacity).rev().collect();
         let slots = (0..capacity).map(|_| None).collect();
-        Destinations { slots, fronts: vec![Front::EMPTY; capacity as usize], free }
+        let masqueraded = Masqueraded::new(capacity);
+        Destinations { slots, fronts: vec![Front::EMPTY; capacity as usize], free, masqueraded }
     }
 
     /// Bytes that a table of this capacity takes.
     pub(crate) fn memory(capacity: u32) -> usize {
         let each = size_of::<Option<Destination>>() + size_of::<Front>() + size_of::<u32>();
-        capacity as usize * each
+        capacity as usize * each + Masqueraded::memory(capacity)
     }
 
     /// Puts a destination in a free place; `None` if there is none.
@@ -318,6 +322,7 @@ impl Destinations {
         let index = self.free.pop()?;
         self.fronts[index as usize] = Front::EMPTY;
         self.fronts[index as usize].set_service(destination.service);
+        self.masqueraded.add(&destination);
         self.slots[index as usize] = Some(destination);
         Some(DestIndex(index))
     }
@@ -383,6 +388,9 @@ impl Destinations {
 
     /// Takes a destination out of its service.
     pub(crate) fn unlist(&mut self, index: DestIndex) {
+        if let Some(destination) = &self.slots[index.index()] {
+            self.masqueraded.remove(destination);
+        }
         let destination = self.at_mut(index);
         destination.service = None;
         destination.idle_since = None;
@@ -409,6 +417,23 @@ impl Destinations {
         if orphaned {
             front.counters = Front::EMPTY.counters;
         }
+        if let Some(destination) = &self.slots[index.index()] {
+            self.masqueraded.add(destination);
+        }
+    }
+
+    /// Takes over what a command says about a destination.
+    pub(crate) fn edit(&mut self, index: DestIndex, spec: DestinationSpec) {
+        if let Some(destination) = &mut self.slots[index.index()] {
+            self.masqueraded.remove(destination);
+            destination.edit(spec);
+            self.masqueraded.add(destination);
+        }
+    }
+
+    /// Whether packets of this protocol from `end` are those of a listed, masqueraded destination.
+    pub(crate) fn masquerades_to(&self, end: Endpoint, protocol: Protocol) -> bool {
+        self.masqueraded.contains(end, protocol)
     }
 
     /// What a destination counted; for one that is not listed, what it would go on from (rule L1).

@@ -184,7 +184,7 @@ impl Director {
         let index = match self.dests.find_unlisted(&key, spec.addr) {
             Some(index) => {
                 self.dests.relist(index, service);
-                self.dests.at_mut(index).edit(spec);
+                self.dests.edit(index, spec);
                 index
             }
             None => {
@@ -207,7 +207,7 @@ impl Director {
         check_destination(&key, &mut spec)?;
         let position = self.listed(service, spec.addr).ok_or(ApplyError::NoSuchDestination)?;
         let index = self.services.at(service).list[position];
-        self.dests.at_mut(index).edit(spec);
+        self.dests.edit(index, spec);
         self.tell_scheduler(service, Change::Edited(position));
         Ok(())
     }

@@ -9,7 +9,6 @@ use super::icmp::{has_good_checksum, is_steered, quoted};
 use super::inbound::{Seen, signal};
 use super::{Director, flags};
 use crate::addr::Family;
-use crate::command::{ForwardingMethod, ServiceKey};
 use crate::dest::Hop;
 use crate::drop::{DropReason, PassReason};
 use crate::explain::{Event, Explain};
@@ -227,27 +226,12 @@ impl Director {
         let told = self.tunables.nat_icmp_send
             && !ends
             && headers.ttl > 1
-            && self.is_masqueraded_server(&headers.flow);
+            && self.dests.masquerades_to(headers.flow.client(), headers.protocol);
         if !told {
             return LEAVE;
         }
         age(frame, headers);
         self.answer_sender(frame, headers, IcmpError::PortUnreachable, DropReason::NoConnection)
-    }
-
-    /// Whether a packet comes from the very end that some service masquerades to.
-    fn is_masqueraded_server(&self, flow: &FlowKey) -> bool {
-        let (from, protocol) = (flow.client(), flow.protocol());
-        self.dests.iter().any(|(_, d)| {
-            let of_protocol = match d.service_key {
-                ServiceKey::Address { protocol: own, .. } => own == protocol,
-                ServiceKey::Mark { .. } => true,
-            };
-            d.is_listed()
-                && d.addr() == from
-                && d.method() == ForwardingMethod::Masquerade
-                && of_protocol
-        })
     }
 
     /// Undoes the translation of a packet that waited for its neighbour in vain, so that its sender is told
