@@ -21,6 +21,7 @@ pub mod client;
 pub mod console;
 pub mod data;
 pub mod desk;
+pub mod metrics;
 pub mod plan;
 pub mod protocol;
 pub mod server;
@@ -28,7 +29,7 @@ pub mod transaction;
 mod wire;
 
 pub use client::{Client, ClientError, ConnectError};
-pub use desk::{Answer, Desk, Job, Order, Program};
+pub use desk::{Answer, Asker, Desk, Job, Order, Program, Replies, Stopping};
 pub use protocol::{Refusal, Reply, Request};
 pub use server::{Server, ServerError};
 

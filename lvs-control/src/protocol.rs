@@ -18,7 +18,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{About, Change, Connection, Plan, Service, ServiceName, Settings};
+use crate::data::{About, Change, Connection, Plan, Service, ServiceName, Settings, Totals};
 
 /// The version of this protocol.
 pub const VERSION: u32 = 1;
@@ -59,6 +59,8 @@ pub enum Request {
     Connections,
     /// Timeouts, switches and mark rules: answered by [`Reply::Settings`].
     Settings,
+    /// What is counted beside services, drops by reason among it: answered by [`Reply::Totals`].
+    Totals,
     /// Lines of `iptables … -j MARK` and of sysctl, beside what is there.
     Amend {
         /// The lines.
@@ -88,6 +90,8 @@ pub enum Reply {
     Connections(Vec<Connection>),
     /// Timeouts, switches, mark rules.
     Settings(Settings),
+    /// What is counted beside services.
+    Totals(Box<Totals>),
     /// What became of each change; `null` for one that was carried out.
     Outcomes(Vec<Option<Refusal>>),
     /// What a rules file changes.

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -85,6 +85,15 @@ pub(crate) struct RunArgs {
         default_missing_value = lvs_control::SOCKET_DEFAULT
     )]
     pub(crate) control: Option<PathBuf>,
+
+    /// Answer Prometheus at this address, as http://ADDRESS/metrics; without an address on 127.0.0.1:9108
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:9108"
+    )]
+    pub(crate) metrics: Option<SocketAddr>,
 
     /// A virtual address to answer ARP for, where a mark rule has no -d or a prefix
     #[arg(long, value_name = "ADDRESS")]

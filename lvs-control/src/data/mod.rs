@@ -9,6 +9,7 @@ mod connection;
 mod plan;
 mod service;
 mod text;
+mod totals;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,8 @@ pub use service::{
     Checksum, Counters, IpFamily, Method, Rates, Server, ServerSpec, Service, ServiceName,
     ServiceSpec, Tunnel, TunnelKind,
 };
+
+pub use totals::Totals;
 
 /// Why data cannot be what it claims to be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! Where requests meet the director: one small step between two bursts.
 
+mod asker;
 mod listings;
 
 use std::collections::VecDeque;
@@ -17,9 +18,10 @@ use lvs_core::ids::PortId;
 use lvs_core::listing::{ConnectionEntry, ServiceEntry};
 use lvs_core::time::Instant;
 
-use crate::data::{About, Plan};
+use crate::data::{self, About, Plan, Totals};
 use crate::protocol::{Refusal, Reply};
 use crate::server::{Patience, Place, Server, ServerError};
+pub use asker::{Asker, Replies, Stopping};
 use listings::Listing;
 
 /// Changes carried out in one step.
@@ -57,6 +59,9 @@ pub trait Program {
     /// What goes through a service, or to one of its servers, in a second.
     fn rates(&self, key: &ServiceKey, server: Option<Endpoint>) -> Rates;
 
+    /// What goes through all services together, in a second.
+    fn total_rates(&self) -> Rates;
+
     /// The name of the interface that a port is.
     fn interface(&self, port: PortId) -> Option<String>;
 }
@@ -75,6 +80,8 @@ pub enum Order {
     Connections,
     /// Timeouts, switches, marks.
     Settings,
+    /// What is counted beside services.
+    Totals,
     /// Marks and switches to add.
     Amend {
         /// The marks.
@@ -103,6 +110,21 @@ pub enum Answer {
     Reply(Reply),
 }
 
+impl Answer {
+    /// The answer in the protocol's words.
+    pub fn into_reply(self) -> Reply {
+        match self {
+            Answer::Reply(reply) => reply,
+            Answer::Connections(entries) => {
+                Reply::Connections(entries.iter().map(data::Connection::from).collect())
+            }
+            Answer::Services(entries) => Reply::Services(
+                entries.iter().map(|(entry, rates)| rates.given_to(entry)).collect(),
+            ),
+        }
+    }
+}
+
 /// The rates of a service and, in their order, of its servers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ServiceRates {
@@ -110,6 +132,18 @@ pub struct ServiceRates {
     pub service: Rates,
     /// Those of its servers.
     pub servers: Vec<Rates>,
+}
+
+impl ServiceRates {
+    /// A listing's entry as data, with these rates.
+    fn given_to(&self, entry: &ServiceEntry) -> data::Service {
+        let mut service = data::Service::new(entry, &|_, _| Default::default());
+        service.rates = self.service.into();
+        for (server, rates) in service.servers.iter_mut().zip(&self.servers) {
+            server.rates = (*rates).into();
+        }
+        service
+    }
 }
 
 /// An order, and where its answer goes.
@@ -191,18 +225,20 @@ enum Work {
 pub struct Desk {
     jobs: Receiver<Job>,
     tasks: VecDeque<Task>,
+    asker: Asker,
     /// Keeps the socket; it goes with the desk.
     server: Option<Server>,
 }
 
 impl Desk {
-    /// A desk whose requests come from `jobs`.
-    pub fn new(jobs: Receiver<Job>) -> Desk {
-        Desk { jobs, tasks: VecDeque::new(), server: None }
+    /// A desk without a socket, for [askers](Desk::asker) alone. `wake` is called from other threads when
+    /// there is something to do, and must make the loop call [`serve`](Desk::serve).
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Desk {
+        let (asker, jobs) = Asker::new(Arc::new(wake));
+        Desk { jobs, tasks: VecDeque::new(), asker, server: None }
     }
 
-    /// Opens a socket and a desk for it. `wake` is called from other threads when there is something to
-    /// do, and must make the loop call [`serve`](Desk::serve).
+    /// Opens a socket and a desk for it; `wake` as for [`new`](Desk::new).
     ///
     /// # Errors
     /// If the socket cannot be had.
@@ -219,9 +255,14 @@ impl Desk {
         patience: Patience,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Result<Desk, ServerError> {
-        let place = Place::take(path)?;
-        let (server, jobs) = Server::start(place, patience, Arc::new(wake))?;
-        Ok(Desk { server: Some(server), ..Desk::new(jobs) })
+        let desk = Desk::new(wake);
+        let server = Server::start(Place::take(path)?, patience, desk.asker())?;
+        Ok(Desk { server: Some(server), ..desk })
+    }
+
+    /// What other threads of the program ask with.
+    pub fn asker(&self) -> Asker {
+        self.asker.clone()
     }
 
     /// Where the socket is.
@@ -280,6 +321,10 @@ fn begin(now: Instant, job: Job, program: &mut dyn Program) -> Option<Task> {
             return Some(Task { work, answers, held: VecDeque::new() });
         }
         Order::Settings => Ok(Some(Reply::Settings(listings::settings(program)))),
+        Order::Totals => {
+            let rates = program.total_rates().into();
+            Ok(Some(Reply::Totals(Box::new(Totals::of(program.director(), rates)))))
+        }
         Order::Amend { marks, settings } => program.amend(now, &marks, &settings).map(|()| None),
         Order::Apply { rules, dry_run } => {
             program.apply(now, *rules, dry_run).map(|plan| Some(Reply::Plan(plan)))

@@ -5,7 +5,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use lvs_admin::names::Services;
 use lvs_admin::rules::{RuleLine, Rules, Supported};
 use lvs_core::command::Command;
@@ -13,12 +12,10 @@ use serde::Deserialize;
 
 use super::{REQUESTS_MAX, Shared};
 use crate::data;
-use crate::desk::{Answer, Answers, Job, Order};
+use crate::desk::{Order, Stopping};
 use crate::protocol::{CHANGES_MAX, Envelope, REQUEST_MAX, Refusal, Reply, Request, VERSION};
 use crate::wire::{self, ReadError};
 
-/// Parts of an answer that may wait for a reader.
-const ANSWERS_MAX: usize = 16;
 /// How often a quiet answer is held against a client that may be gone.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Bytes that each connection may use without asking.
@@ -112,41 +109,25 @@ impl<'s> Connection<'s> {
 
     /// Has an order carried out and sends on what comes back.
     fn answer(&mut self, order: Order) -> io::Result<()> {
-        let (sender, parts) = bounded(ANSWERS_MAX);
-        let answers = Answers::new(sender);
-        let waiting = std::sync::Arc::clone(&answers.waiting);
-        let stopping = || Reply::Refused(Refusal::new("the director is stopping"));
-        if self.shared.jobs.send(Job { order, answers }).is_err() {
-            return self.reply(&stopping());
-        }
-        (self.shared.wake)();
+        let stopping = |Stopping| Reply::Refused(Refusal::new(Stopping.to_string()));
+        let replies = match self.shared.asker.ask(order) {
+            Ok(replies) => replies,
+            Err(error) => return self.reply(&stopping(error)),
+        };
         let mut scratch = Vec::new();
-        while let Some(answer) = self.next_part(&parts)? {
-            if waiting.swap(false, Ordering::SeqCst) {
-                (self.shared.wake)();
-            }
-            let reply = reply_of(answer);
+        loop {
+            let reply = match replies.next_within(LOOK_EVERY) {
+                Ok(Some(reply)) => reply,
+                Ok(None) if self.is_gone() => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Ok(None) => continue,
+                Err(error) => return self.reply(&stopping(error)),
+            };
             wire::write_line(&mut self.writer, &mut scratch, &reply)?;
             if reply.is_last() {
                 return self.writer.flush();
             }
-            if parts.is_empty() {
+            if replies.is_empty() {
                 self.writer.flush()?;
-            }
-        }
-        self.reply(&stopping())
-    }
-
-    /// Waits for the next part of an answer; `None` if there will be none.
-    fn next_part(&self, parts: &Receiver<Answer>) -> io::Result<Option<Answer>> {
-        loop {
-            match parts.recv_timeout(LOOK_EVERY) {
-                Ok(answer) => return Ok(Some(answer)),
-                Err(RecvTimeoutError::Disconnected) => return Ok(None),
-                Err(RecvTimeoutError::Timeout) if self.is_gone() => {
-                    return Err(io::ErrorKind::ConnectionAborted.into());
-                }
-                Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }
@@ -261,6 +242,7 @@ fn order(request: Request) -> Result<Order, Refusal> {
         }
         Request::Connections => Order::Connections,
         Request::Settings => Order::Settings,
+        Request::Totals => Order::Totals,
         Request::Amend { text } => amend(&text)?,
         Request::Apply { file, text, dry_run } => {
             let rules = Box::new(parse(&file, &text)?);
@@ -301,24 +283,4 @@ fn amend(text: &str) -> Result<Order, Refusal> {
         }
     }
     Ok(Order::Amend { marks, settings })
-}
-
-fn reply_of(answer: Answer) -> Reply {
-    match answer {
-        Answer::Reply(reply) => reply,
-        Answer::Connections(entries) => {
-            Reply::Connections(entries.iter().map(data::Connection::from).collect())
-        }
-        Answer::Services(entries) => {
-            let service = |(entry, rates): &(_, crate::desk::ServiceRates)| {
-                let mut service = data::Service::new(entry, &|_, _| Default::default());
-                service.rates = rates.service.into();
-                for (server, rates) in service.servers.iter_mut().zip(&rates.servers) {
-                    server.rates = (*rates).into();
-                }
-                service
-            };
-            Reply::Services(entries.iter().map(service).collect())
-        }
-    }
 }

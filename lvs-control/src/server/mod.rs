@@ -14,12 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags, poll};
 
 pub use place::Place;
 
-use crate::desk::Job;
+use crate::desk::Asker;
 use crate::protocol::{Refusal, Reply};
 use crate::wire;
 use connection::Connection;
@@ -78,8 +77,7 @@ impl Default for Patience {
 /// What the threads share.
 struct Shared {
     patience: Patience,
-    jobs: Sender<Job>,
-    wake: Arc<dyn Fn() + Send + Sync>,
+    asker: Asker,
     place: Arc<Place>,
     connections: AtomicUsize,
     /// Bytes of [`REQUESTS_MAX`] in use.
@@ -102,18 +100,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts to take connections. `wake` is called when a job was put on the channel, or when there is
-    /// room for an answer that found none.
+    /// Starts to take connections, whose requests `asker` takes to the director.
     ///
     /// # Errors
     /// If the system refuses a pipe or a thread.
-    pub fn start(
-        place: Place,
-        patience: Patience,
-        wake: Arc<dyn Fn() + Send + Sync>,
-    ) -> Result<(Server, Receiver<Job>), ServerError> {
-        // Each connection has at most one request under way.
-        let (jobs, waiting) = bounded(CONNECTIONS_MAX);
+    pub fn start(place: Place, patience: Patience, asker: Asker) -> Result<Server, ServerError> {
         let io = |source| ServerError::Io { path: place.path().to_owned(), source };
         let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|error| io(error.into()))?;
@@ -122,8 +113,7 @@ impl Server {
         let place = Arc::new(place);
         let shared = Arc::new(Shared {
             patience,
-            jobs,
-            wake,
+            asker,
             place: Arc::clone(&place),
             connections: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
@@ -132,8 +122,7 @@ impl Server {
             .name("control".to_owned())
             .spawn(move || accept(&listener, &stopped, &shared))
             .map_err(|source| ServerError::Io { path, source })?;
-        let server = Server { place, stop: Some(stop), thread: Some(thread) };
-        Ok((server, waiting))
+        Ok(Server { place, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where the socket is.

@@ -61,6 +61,10 @@ impl Program for Replayed<'_> {
         self.0.rates.of(key, server)
     }
 
+    fn total_rates(&self) -> Rates {
+        self.0.rates.total()
+    }
+
     fn interface(&self, _: PortId) -> Option<String> {
         Some("clients".to_owned())
     }

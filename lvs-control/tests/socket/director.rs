@@ -13,7 +13,7 @@ use lvs_admin::rules::{MarkLine, Rules, Setting};
 use lvs_control::console::Console;
 use lvs_control::data::{About, Plan};
 use lvs_control::server::Patience;
-use lvs_control::{Client, Desk, Program, Refusal, ServerError, transaction};
+use lvs_control::{Asker, Client, Desk, Program, Refusal, ServerError, transaction};
 use lvs_core::command::{Command, ServiceKey};
 use lvs_core::director::Director;
 use lvs_core::flow::Endpoint;
@@ -78,6 +78,10 @@ impl Program for Alone {
         Rates { connections: 7, ..Rates::default() }
     }
 
+    fn total_rates(&self) -> Rates {
+        Rates::default()
+    }
+
     fn interface(&self, _: PortId) -> Option<String> {
         Some("eth0".to_owned())
     }
@@ -115,6 +119,7 @@ pub(crate) struct Running {
     stop: Arc<AtomicBool>,
     /// Turns of the loop so far.
     pub(crate) turns: Arc<AtomicU64>,
+    pub(crate) asker: Asker,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -155,8 +160,9 @@ impl Running {
         });
         let waker = thread.thread().clone();
         let desk = Desk::open_with(&path, patience, move || waker.unpark())?;
+        let asker = desk.asker();
         go.send(desk).expect("the thread waits for its desk");
-        Ok(Running { path, stop, turns, thread: Some(thread) })
+        Ok(Running { path, stop, turns, asker, thread: Some(thread) })
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -5,3 +5,4 @@ mod bad_input;
 mod console;
 mod director;
 mod file;
+mod metrics;

@@ -6,13 +6,16 @@ use lvs_admin::listing::Rates;
 use lvs_admin::rates::Estimators;
 use lvs_admin::rules::{MarkLine, Rules, Setting};
 use lvs_control::data::{About, Plan};
-use lvs_control::{Desk, Program, Refusal, ServerError, transaction};
+use lvs_control::metrics::Metrics;
+use lvs_control::{Desk, Program, Refusal, transaction};
 use lvs_core::command::{Command, ForwardingMethod, ServiceKey};
 use lvs_core::director::Director;
 use lvs_core::flow::Endpoint;
 use lvs_core::ids::PortId;
 use lvs_core::listing::ServiceCursor;
 use lvs_core::time::Instant;
+
+use crate::cli::RunArgs;
 
 use super::configuration::Configuration;
 use super::signals::Signals;
@@ -25,16 +28,26 @@ const RATES_PER_STEP: usize = 128;
 #[derive(Debug, Default)]
 pub(super) struct Control {
     desk: Option<Desk>,
+    /// Answers as long as it is here.
+    _metrics: Option<Metrics>,
     rates: Estimators,
     /// Where a round of estimates goes on.
     round: Option<ServiceCursor>,
 }
 
 impl Control {
-    /// Opens the socket.
-    pub(super) fn open(path: &Path, signals: &Signals) -> Result<Control, ServerError> {
-        let desk = Desk::open(path, signals.waker())?;
-        Ok(Control { desk: Some(desk), ..Control::default() })
+    /// Opens what the command line asks for.
+    pub(super) fn open(args: &RunArgs, signals: &Signals) -> Result<Control, RunError> {
+        let desk = match &args.control {
+            Some(path) => Desk::open(path, signals.waker())?,
+            None if args.metrics.is_some() => Desk::new(signals.waker()),
+            None => return Ok(Control::default()),
+        };
+        let metrics = args.metrics.map(|addr| Metrics::start(addr, desk.asker())).transpose()?;
+        if let Some(metrics) = &metrics {
+            tracing::info!("metrics at http://{}/metrics", metrics.addr());
+        }
+        Ok(Control { desk: Some(desk), _metrics: metrics, ..Control::default() })
     }
 
     /// When there is something to do without a request.
@@ -224,6 +237,10 @@ impl Program for Runtime<'_> {
 
     fn rates(&self, key: &ServiceKey, server: Option<Endpoint>) -> Rates {
         self.control.rates.of(key, server)
+    }
+
+    fn total_rates(&self) -> Rates {
+        self.control.rates.total()
     }
 
     fn interface(&self, port: PortId) -> Option<String> {

@@ -63,6 +63,8 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Control(#[from] lvs_control::ServerError),
     #[error(transparent)]
+    Metrics(#[from] lvs_control::metrics::MetricsError),
+    #[error(transparent)]
     Route(#[from] routes::RouteError),
     #[error("cannot catch signals: {0}")]
     Signals(std::io::Error),
@@ -101,10 +103,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
     limits.check()?;
     let (signals, wake) = Signals::install().map_err(RunError::Signals)?;
     let io = Backend::open(args, wake)?;
-    let control = match &args.control {
-        Some(path) => Control::open(path, &signals)?,
-        None => Control::default(),
-    };
+    let control = Control::open(args, &signals)?;
     // At the far end of a TAP device there is no host to hide from, or to answer.
     let guarded = args.tap.is_empty() && !args.no_guard;
     let alone = guarded || !args.tap.is_empty();
