@@ -67,6 +67,10 @@ impl Program for Alone {
         Rates::default()
     }
 
+    fn total_rates(&self) -> Rates {
+        Rates::default()
+    }
+
     fn interface(&self, _: PortId) -> Option<String> {
         None
     }
