@@ -78,7 +78,7 @@ pub(super) fn piece(
     let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
     let field = u16::from_be_bytes([ip[6], ip[7]]);
     let payload = total_len.saturating_sub(header_len);
-    let most = (mtu as usize).saturating_sub(header_len) & !7;
+    let most = (mtu as usize).saturating_sub(header_len);
     let Some(len) = piece_len(store.cut(parcel), offset, payload, most) else {
         return Err(DropReason::TooBig);
     };
@@ -104,13 +104,16 @@ pub(super) fn piece(
     Ok(if last { None } else { Some(offset + len) })
 }
 
-/// Bytes of the payload that go into the piece at `offset`; `None` if nothing can.
+/// Bytes of the payload that go into the piece at `offset`, of which there is room for `most`; all but the
+/// last are a multiple of 8 (RFC 791 §3.1). `None` if nothing can.
 fn piece_len(cut: Option<Cut>, offset: usize, payload: usize, most: usize) -> Option<usize> {
-    if most == 0 || offset >= payload {
+    if offset >= payload {
         return None;
     }
+    let left = payload - offset;
     let as_it_came = cut.and_then(|cut| cut.parts.len_at(offset, payload, most));
-    Some(as_it_came.unwrap_or_else(|| most.min(payload - offset)))
+    let len = as_it_came.unwrap_or(if left <= most { left } else { most & !7 });
+    (len > 0).then_some(len)
 }
 
 /// The same for an IPv6 packet of our own, or one that came in fragments (RFC 8200 §4.5): `l3` is where it
@@ -127,7 +130,7 @@ fn piece_v6(
     let (front, named_at) = (usize::from(cut.front), usize::from(cut.named_at));
     let ip_len = ipv6::HEADER_LEN + usize::from(u16::from_be_bytes([ip[4], ip[5]]));
     let payload = ip_len.saturating_sub(front);
-    let most = (mtu as usize).saturating_sub(front + ipv6::FRAGMENT_HEADER_LEN) & !7;
+    let most = (mtu as usize).saturating_sub(front + ipv6::FRAGMENT_HEADER_LEN);
     let len = piece_len(Some(cut), offset, payload, most).ok_or(DropReason::TooBig)?;
     let last = offset + len == payload;
     let head = l3 + front;

@@ -130,13 +130,16 @@ fn fragments(dice: &mut Dice, side: &str, protocol: &str, ends: &str) -> String 
         "sctp" => "DATA ",
         _ => "",
     };
-    let cuts = dice.word(&[
+    const CUTS: &[&str] = &[
         "len=1000 at=600",
         "len=1000 at=600 send=1,0",
         "len=1000 at=200,600 send=2,0,1",
         "len=2900 at=1480",
         "len=2900 at=1480 send=1,0",
-    ]);
+    ];
+    // What is not the director's is left to the host in parts, of which one may fit the link while
+    // another does not; the kernel looks at the whole.
+    let cuts = dice.word(if side.is_empty() { CUTS } else { &CUTS[..3] });
     format!("{side}frag {protocol} {ends} {flags}{cuts} id={}", 2 + dice.below(60_000))
 }
 
