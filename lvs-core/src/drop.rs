@@ -125,8 +125,8 @@ reasons! {
         TtlExceeded = "ttl-exceeded",
         /// Larger than the link's MTU and not to be fragmented (rule F8).
         TooBig = "too-big",
-        /// A super-frame to a real server behind a tunnel: outer headers go around packets, not around
-        /// what is still to be cut. Switch receive offloads (GRO, LRO) off.
+        /// A super-frame to a real server behind a tunnel that cannot be cut into segments: neither TCP nor
+        /// UDP, or of no segment size.
         TunnelSuperFrame = "tunnel-super-frame",
         /// An ICMP error about a tunnelled packet whose sender need not be told: it may be fragmented
         /// (rule F5). The path's MTU was noted.

@@ -49,6 +49,8 @@ pub(crate) struct Cut {
     pub(crate) named_at: u16,
     /// The pieces as the packet came, where they fit; otherwise `mtu` alone decides.
     pub(crate) parts: Parts,
+    /// Whether the packet is a super-frame behind outer headers, which leaves as the segments it stands for.
+    pub(crate) segments: bool,
 }
 
 /// The lengths of what the pieces of a packet carry: the first, each one behind it, and the last. All are 0
@@ -79,15 +81,20 @@ impl Parts {
 impl Cut {
     /// Of an outer packet of our own.
     pub(crate) fn outer(mtu: u32, ident: u32) -> Cut {
-        const FIRST: Cut = Cut {
-            whole: 0,
-            mtu: 0,
-            ident: 0,
+        Cut {
+            whole: mtu,
+            mtu,
+            ident,
             front: 40,
             named_at: 6,
-            parts: Parts { first: 0, rest: 0, last: 0 },
-        };
-        Cut { whole: mtu, mtu, ident, ..FIRST }
+            parts: Parts::default(),
+            segments: false,
+        }
+    }
+
+    /// Of a super-frame behind outer headers.
+    pub(crate) fn segments() -> Cut {
+        Cut { segments: true, ..Cut::outer(u32::MAX, 0) }
     }
 }
 

@@ -79,10 +79,10 @@ enum Kind {
     Plain,
     /// Any other packet to a local address.
     Inbound,
-    /// A fragment of a packet to a local address, or to any other.
-    Fragment {
-        local: bool,
-    },
+    /// A fragment of a packet to a local address.
+    LocalFragment,
+    /// A fragment of a packet to any other.
+    OtherFragment,
     /// To any other address: perhaps a real server's answer.
     Crossing,
 }
@@ -180,7 +180,8 @@ impl Director {
             }
             _ if !ours => staged.settle(Verdict::Pass(PassReason::OtherStation)),
             _ if headers.fragment.is_some() => {
-                (staged.headers, staged.kind) = (headers, Kind::Fragment { local });
+                let kind = if local { Kind::LocalFragment } else { Kind::OtherFragment };
+                (staged.headers, staged.kind) = (headers, kind);
             }
             _ if local => {
                 staged.headers = headers;
@@ -262,7 +263,8 @@ impl Director {
             Kind::Plain | Kind::Inbound => {
                 self.inbound(frame, &inbound::Seen { n, headers, hash, hint, cut: None }, x)
             }
-            Kind::Fragment { local } => self.fragment(n, frame, headers, local, x),
+            Kind::LocalFragment => self.fragment(n, frame, headers, true, x),
+            Kind::OtherFragment => self.fragment(n, frame, headers, false, x),
             Kind::Crossing => {
                 self.cross(frame, &inbound::Seen { n, headers, hash, hint, cut: None }, x)
             }

@@ -316,5 +316,6 @@ fn close_v6(
         front: front as u16,
         named_at: named_at as u16,
         parts: summary.parts,
+        segments: false,
     })
 }

@@ -59,6 +59,7 @@ mod mss;
 mod open;
 mod outgoing;
 mod replies;
+mod segments;
 mod timers;
 
 #[cfg(test)]

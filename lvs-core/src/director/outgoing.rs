@@ -7,6 +7,7 @@ use core::net::IpAddr;
 use super::Director;
 use super::cut;
 use super::forward::{ethertype, turn_into_error};
+use super::segments;
 use crate::addr::{Family, MacAddr};
 use crate::drop::{DropReason, PassReason};
 use crate::forward::tunnel;
@@ -33,6 +34,8 @@ enum Outgoing {
     Stored(Parcel, NeighborIndex),
     /// The rest of a packet that leaves in pieces, from this byte of its payload on.
     Pieces(Parcel, NeighborIndex, u32),
+    /// The rest of a super-frame that leaves through a tunnel as segments, from this one on.
+    Segments(Parcel, NeighborIndex, u16),
     /// Host unreachable, about a packet that waited in vain.
     Unreachable(Parcel),
     /// A frame that is ready, by this port.
@@ -128,7 +131,9 @@ impl Director {
         let whole = self.store.offload(parcel).segments.is_some()
             || self.store.len(parcel) <= most + ethernet::HEADER_LEN
             || !self.is_longer_than(parcel, most);
-        let outgoing = if whole {
+        let outgoing = if self.store.cut(parcel).is_some_and(|cut| cut.segments) {
+            Outgoing::Segments(parcel, neighbor, 0)
+        } else if whole {
             Outgoing::Stored(parcel, neighbor)
         } else {
             Outgoing::Pieces(parcel, neighbor, 0)
@@ -214,6 +219,9 @@ impl Director {
             }
             Outgoing::Pieces(parcel, neighbor, offset) => {
                 self.make_piece(frame, parcel, neighbor, offset as usize)
+            }
+            Outgoing::Segments(parcel, neighbor, number) => {
+                self.make_segment(frame, parcel, neighbor, number)
             }
             Outgoing::Unreachable(parcel) => {
                 let port = self.store.port(parcel);
@@ -327,6 +335,25 @@ impl Director {
             Ok(Some(next)) if made.is_ok() => {
                 let rest = Outgoing::Pieces(parcel, neighbor, next as u32);
                 self.outgoing.queue.push_front(rest);
+            }
+            _ => self.store.free(parcel),
+        }
+        made
+    }
+
+    fn make_segment(
+        &mut self,
+        frame: &mut Frame<'_>,
+        parcel: Parcel,
+        neighbor: NeighborIndex,
+        number: u16,
+    ) -> Result<PortId, DropReason> {
+        let ident = self.next_ident();
+        let next = segments::write(&self.store, parcel, number, ident, frame);
+        let made = next.and_then(|_| self.address(frame, parcel, neighbor));
+        match next {
+            Ok(Some(next)) if made.is_ok() => {
+                self.outgoing.queue.push_front(Outgoing::Segments(parcel, neighbor, next));
             }
             _ => self.store.free(parcel),
         }

@@ -11,5 +11,6 @@
 //! assert_eq!(overhead(Family::V6, Tunnel::IpIp), 40);
 //! ```
 
+pub mod segment;
 pub mod translate;
 pub mod tunnel;

@@ -168,6 +168,52 @@ fn emit_gre(payload: &mut [u8], checksum: TunnelChecksum, inner: Family) {
     }
 }
 
+/// Makes the outer headers that [`emit`] wrote right for a packet of another length and content. `ident` is the
+/// IPv4 identification, where there has to be one. A packet of no tunnel stays as it is.
+pub fn refit(packet: &mut [u8], ident: u16) {
+    let Some((src, dst, protocol, ip_len)) = outer_ip(packet) else { return };
+    let (total_len, payload) = (packet.len(), &mut packet[ip_len..]);
+    match protocol {
+        Protocol::UDP if payload.len() >= udp::HEADER_LEN => {
+            let len = payload.len() as u16;
+            payload[udp::field::LEN..][..2].copy_from_slice(&len.to_be_bytes());
+            let field = udp::field::CHECKSUM..udp::field::CHECKSUM + 2;
+            if payload[field.clone()] != [0, 0] {
+                payload[field.clone()].fill(0);
+                let sum = match checksum::transport(src, dst, Protocol::UDP, payload) {
+                    0 => 0xffff,
+                    sum => sum,
+                };
+                payload[field].copy_from_slice(&sum.to_be_bytes());
+            }
+        }
+        Protocol::GRE if has_gre_checksum(payload) => {
+            payload[GRE_LEN..][..GRE_CHECKSUM_LEN].fill(0);
+            let sum = Sum::ZERO.bytes(payload).finish();
+            payload[GRE_LEN..][..2].copy_from_slice(&sum.to_be_bytes());
+        }
+        _ => {}
+    }
+    if src.is_ipv6() {
+        let len = (total_len - ipv6::HEADER_LEN) as u16;
+        packet[ipv6::field::PAYLOAD_LEN..][..2].copy_from_slice(&len.to_be_bytes());
+        return;
+    }
+    let header = &mut packet[..ip_len];
+    header[ipv4::field::TOTAL_LEN..][..2].copy_from_slice(&(total_len as u16).to_be_bytes());
+    if header[ipv4::field::FRAGMENT] & (ipv4::DONT_FRAGMENT >> 8) as u8 == 0 {
+        header[ipv4::field::IDENT..][..2].copy_from_slice(&ident.to_be_bytes());
+    }
+    header[ipv4::field::CHECKSUM..][..2].fill(0);
+    let sum = checksum::of(header);
+    header[ipv4::field::CHECKSUM..][..2].copy_from_slice(&sum.to_be_bytes());
+}
+
+fn has_gre_checksum(payload: &[u8]) -> bool {
+    payload.len() >= GRE_LEN + GRE_CHECKSUM_LEN
+        && u16::from_be_bytes([payload[0], payload[1]]) & GRE_CHECKSUM != 0
+}
+
 const fn inner_protocol(inner: Family) -> Protocol {
     match inner {
         Family::V4 => Protocol::IPIP,

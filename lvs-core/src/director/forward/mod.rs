@@ -329,11 +329,15 @@ pub(super) fn cut_rule(frame: &Frame<'_>, seen: &Seen<'_>, mtu: u32) -> (bool, b
 /// The longest IP packet that a frame will be on the wire: for a super-frame that of one segment.
 fn packet_len(frame: &Frame<'_>, headers: &Headers) -> u32 {
     let Some(segments) = frame.offload.segments else { return headers.ip_len };
-    let transport = match headers.l4_header {
+    u32::from(headers.l4 - headers.l3) + transport_len(headers) + u32::from(segments.size)
+}
+
+/// Bytes of the transport header of what a super-frame may hold.
+fn transport_len(headers: &Headers) -> u32 {
+    match headers.l4_header {
         L4::Tcp { header_len, .. } => u32::from(header_len),
         _ => udp::HEADER_LEN as u32,
-    };
-    u32::from(headers.l4 - headers.l3) + transport + u32::from(segments.size)
+    }
 }
 
 /// Writes the MAC addresses of the next hop; tags are left behind where the packet changes its port.

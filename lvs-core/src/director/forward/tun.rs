@@ -1,6 +1,6 @@
 //! Tunnels: the packet leaves inside another one, addressed to the real server.
 
-use super::{Leaving, Way, ethertype};
+use super::{Leaving, Way, ethertype, packet_len, transport_len};
 use crate::addr::Family;
 use crate::command::{ForwardingMethod, Tunnel};
 use crate::director::cut::finish_checksum;
@@ -11,8 +11,8 @@ use crate::drop::DropReason;
 use crate::explain::{Event, Explain};
 use crate::forward::tunnel::{self, Outer};
 use crate::ids::DestIndex;
-use crate::io::{Frame, Verdict};
-use crate::parse::Headers;
+use crate::io::{Frame, SegmentKind, Verdict};
+use crate::parse::{Headers, L4};
 use crate::store::Cut;
 use crate::wire::icmp::IcmpError;
 use crate::wire::{ethernet, ipv4, ipv6};
@@ -49,7 +49,7 @@ impl Director {
             Err(verdict) => return verdict,
         };
         let Leaving { port, neighbor, link } = leaving;
-        if frame.offload.segments.is_some() {
+        if !can_be_segmented(frame, headers) {
             return Verdict::Drop(DropReason::TunnelSuperFrame);
         }
         let to = self.dests.at(way.destination).addr().addr;
@@ -63,7 +63,7 @@ impl Director {
         let dont_fragment = headers.dont_fragment && self.tunables.pmtu_disc;
         let overhead = tunnel::overhead(Family::of(to), tunnel) as u32;
         let room = Room { family: Family::of(to), outer_mtu, overhead, dont_fragment };
-        let cut = match self.fit(seen, &room) {
+        let cut = match self.fit(frame, seen, &room) {
             Ok(cut) => cut,
             Err(Some(kind)) => {
                 return self.refuse_to_forward(frame, headers, way, kind, DropReason::TooBig);
@@ -105,7 +105,12 @@ impl Director {
 
     /// How a packet leaves through a tunnel, in pieces or (`None`) whole; or why it does not, which the sender is
     /// told unless no packet could.
-    fn fit(&mut self, seen: &Seen<'_>, room: &Room) -> Result<Option<Cut>, Option<IcmpError>> {
+    fn fit(
+        &mut self,
+        frame: &Frame<'_>,
+        seen: &Seen<'_>,
+        room: &Room,
+    ) -> Result<Option<Cut>, Option<IcmpError>> {
         let Room { family, outer_mtu, overhead, dont_fragment } = *room;
         let headers = seen.headers;
         let mtu = outer_mtu.saturating_sub(overhead);
@@ -113,18 +118,26 @@ impl Director {
             Family::V4 => MTU_MIN_V4,
             Family::V6 => ipv6::MTU_MIN as u32 - overhead,
         };
-        if mtu < least || headers.ip_len + overhead > IP_LEN_MAX {
+        let (len, is_super) = (packet_len(frame, headers), frame.offload.segments.is_some());
+        if mtu < least || len + overhead > IP_LEN_MAX {
             return Err(None);
         }
         let (refused, may_be_long) = match seen.cut {
             Some(came) => (is_too_big(headers, &came, mtu, dont_fragment), true),
             None => {
-                let long = headers.ip_len > mtu;
-                (long && (headers.family == Family::V6 || dont_fragment), long)
+                let long = len > mtu;
+                // What is still to be cut into segments is not cut into pieces besides.
+                (long && (headers.family == Family::V6 || dont_fragment || is_super), long)
             }
         };
         if refused {
+            if is_super && !dont_fragment {
+                return Err(None);
+            }
             return Err(Some(IcmpError::TooBig { mtu }));
+        }
+        if is_super {
+            return Ok(Some(Cut::segments()));
         }
         if !may_be_long {
             return Ok(None);
@@ -171,6 +184,18 @@ fn cut_of_whole(came: Cut, inner: Family, outer: Cut, room: &Room) -> Cut {
     cut
 }
 
+/// Whether a frame, if it is a super-frame, can be cut into segments.
+fn can_be_segmented(frame: &Frame<'_>, headers: &Headers) -> bool {
+    let Some(segments) = frame.offload.segments else { return true };
+    let kind = match (headers.l4_header, headers.family) {
+        (L4::Tcp { .. }, Family::V4) => SegmentKind::Tcp4,
+        (L4::Tcp { .. }, Family::V6) => SegmentKind::Tcp6,
+        (L4::Udp, _) => SegmentKind::Udp,
+        _ => return false,
+    };
+    segments.kind == kind && segments.size > 0
+}
+
 fn set_addresses(frame: &mut Frame<'_>, link: &Link, mac: crate::addr::MacAddr) {
     let bytes = frame.bytes_mut();
     ethernet::set_dst(bytes, mac);
@@ -185,7 +210,12 @@ fn encapsulate(
     keeps_tags: bool,
     outer: &Outer,
 ) -> Result<(), DropReason> {
-    finish_checksum(frame, headers);
+    if let Some(segments) = &mut frame.offload.segments {
+        // What the backend says may be rounded; a segment repeats exactly these.
+        segments.header_len = headers.l4 + transport_len(headers) as u16;
+    } else {
+        finish_checksum(frame, headers);
+    }
     // Ethernet padding behind the packet is none of the inner packet's.
     if !frame.set_len(headers.end()) {
         return Err(DropReason::SlotTooSmall);
@@ -198,8 +228,12 @@ fn encapsulate(
     // Even without its tags a frame grows: an outer header is longer than two tags.
     let more = link_len + tunnel::overhead(family, outer.tunnel) - l3;
     frame.prepend(more).map_err(|_| DropReason::NoHeadroom)?;
+    let end = frame.offload.segments.map_or(frame.len(), |segments| {
+        frame.len().min(usize::from(segments.header_len) + usize::from(segments.size))
+    });
     let bytes = frame.bytes_mut();
     ethernet::emit_header(bytes, dst, src, &tags, ethertype(family));
-    tunnel::emit(&mut bytes[link_len..], outer, headers.family);
+    // Of a super-frame these are the headers of its first segment.
+    tunnel::emit(&mut bytes[link_len..end], outer, headers.family);
     Ok(())
 }

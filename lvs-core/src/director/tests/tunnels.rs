@@ -1,7 +1,7 @@
 //! Tunnels where scenarios do not reach: pieces over IPv6, paths that change, neighbours that are silent.
 
 use super::*;
-use crate::command::{ForwardingMethod, Tunnel};
+use crate::command::{ForwardingMethod, Tunnel, TunnelChecksum};
 
 const ALLOWED: usize = 1500;
 
@@ -139,26 +139,93 @@ fn a_packet_waits_inside_its_tunnel_for_the_neighbor() {
     assert!(sent.iter().all(|piece| piece[..6] == server_mac(2).0 && piece[23] == 4));
 }
 
-#[test]
-fn a_super_frame_for_a_tunnel_is_dropped_with_a_reason_of_its_own() {
+/// A super-frame with an unfinished checksum, as a local TCP sends it.
+fn send_super(world: &mut World, bytes: &[u8], size: u16) -> Verdict {
     use crate::io::{Checksum, Offload, SegmentKind, Segments};
-    let mut world = known(server(2));
-    world.send(&segment(7, 1, "S", 64, 0));
-    let bytes = segment(7, 1, "A", 64, 30_000);
     let mut slot = vec![0; 128 + bytes.len()];
-    slot[128..].copy_from_slice(&bytes);
+    slot[128..].copy_from_slice(bytes);
     let mut frames = [Frame::new(&mut slot, 128, bytes.len(), PORT)];
+    let kind = SegmentKind::Tcp4;
     frames[0].offload = Offload {
         checksum: Checksum::Partial { start: 34, offset: 16 },
-        segments: Some(Segments {
-            kind: SegmentKind::Tcp4,
-            size: 1000,
-            header_len: 54,
-            ecn: false,
-        }),
+        segments: Some(Segments { kind, size, header_len: 54, ecn: false }),
     };
     world.director.process_burst(world.now, &mut frames);
-    assert_eq!(frames[0].verdict, Verdict::Drop(DropReason::TunnelSuperFrame));
+    frames[0].verdict
+}
+
+#[test]
+fn a_super_frame_leaves_through_a_tunnel_as_the_segments_it_stands_for() {
+    for tunnel in [
+        Tunnel::IpIp,
+        Tunnel::Gue { port: crate::ids::L4Port(6080), checksum: TunnelChecksum::Checksum },
+        Tunnel::Gre { checksum: TunnelChecksum::Checksum },
+    ] {
+        for addr in [server(2), "2001:db8:2::2".parse().unwrap()] {
+            let [mut one, mut other] = [known(addr), known(addr)];
+            for world in [&mut one, &mut other] {
+                let method = ForwardingMethod::Tunnel(tunnel);
+                let spec =
+                    DestinationSpec { method, ..DestinationSpec::new(Endpoint::new(addr, 80)) };
+                world.apply(Command::EditDestination(key(), spec));
+                world.send(&segment(7, 1, "S", 64, 0));
+                world.drain();
+            }
+            let whole = segment(7, 1, "A", 64, 30_000);
+            assert_eq!(send_super(&mut one, &whole, 1000), Verdict::Absorb);
+            let left = one.drain();
+            assert_eq!(left.len(), 30);
+            let mut payload = Vec::new();
+            for (number, frame) in left.iter().enumerate() {
+                let inside = crate::forward::tunnel::look_inside(&frame[14..]).unwrap();
+                let inner = &frame[14 + inside.at..];
+                let (mut ip, rest) = etherparse::Ipv4Header::from_slice(inner).unwrap();
+                assert_eq!(ip.header_checksum, ip.calc_header_checksum());
+                let (tcp, data) = etherparse::TcpHeader::from_slice(rest).unwrap();
+                assert_eq!(tcp.checksum, tcp.calc_checksum_ipv4(&ip, data).unwrap());
+                assert_eq!(tcp.sequence_number, 1000 + 1000 * number as u32);
+                payload.extend_from_slice(data);
+                // The same segment alone gets the same outer headers.
+                ip.time_to_live = 64;
+                ip.header_checksum = ip.calc_header_checksum();
+                let alone = [&whole[..14], &ip.to_bytes(), rest].concat();
+                let (verdict, alone) = other.send(&alone);
+                assert_eq!((verdict, &alone), (Verdict::Transmit(PORT), frame), "{tunnel:?}");
+            }
+            assert_eq!(payload, whole[54..]);
+        }
+    }
+}
+
+#[test]
+fn segments_too_long_for_a_tunnel_are_told_to_their_sender() {
+    let mut world = known(server(2));
+    world.send(&segment(7, 1, "S", 64, 0));
+    let verdict = send_super(&mut world, &may_be_cut(30_000), 1460);
+    assert_eq!(verdict, Verdict::Drop(DropReason::TooBig), "without DF nobody is told");
+    let whole = segment(7, 1, "A", 64, 30_000);
+    assert_eq!(send_super(&mut world, &whole, 1460), Verdict::Reply(PORT));
+    assert_eq!(send_super(&mut world, &whole, 1440), Verdict::Absorb);
+}
+
+#[test]
+fn a_super_frame_waits_for_the_tunnels_neighbor() {
+    let mut world = world(server(2));
+    world.drain();
+    assert_eq!(send_super(&mut world, &segment(7, 1, "S", 64, 5000), 1000), Verdict::Absorb);
+    assert!(world.drain().is_empty(), "the request is on its way already");
+    let answer = ArpPacket::request(server_mac(2), [10, 1, 0, 2].into(), [10, 1, 0, 1].into());
+    let mut frame = vec![0; 42];
+    answer.emit_frame(&mut frame, MacAddr::BROADCAST, &VlanTags::NONE);
+    world.send(&frame);
+    assert_eq!(world.drain().len(), 5);
+}
+
+#[test]
+fn a_super_frame_that_has_no_segments_is_dropped_with_a_reason_of_its_own() {
+    let mut world = known(server(2));
+    let verdict = send_super(&mut world, &segment(7, 1, "S", 64, 3000), 0);
+    assert_eq!(verdict, Verdict::Drop(DropReason::TunnelSuperFrame));
 }
 
 #[test]
