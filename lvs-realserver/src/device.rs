@@ -73,7 +73,9 @@ fn set_up(name: &str, virtuals: &[IpAddr]) -> Result<(), Error> {
     let own = filter(name);
     let in_force = own.read().unwrap_or(0).max(filter("all").read().unwrap_or(0));
     if in_force == 1 {
-        own.write(2).map_err(failed(format!("sysctl -w {own}=2")))?;
+        // Where /proc/sys is read-only the device cannot be there before, but what it begins with can.
+        let begins = filter("default");
+        own.write(2).map_err(failed(format!("sysctl -w {begins}=2, with which {name} begins")))?;
     }
     // It speaks to nobody: no address of the link, no solicitations.
     let no_address = Sysctl::new(Family::V6, name, "addr_gen_mode");

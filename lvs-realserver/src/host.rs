@@ -17,6 +17,10 @@ pub struct Host {
     pub sysctls: BTreeMap<Sysctl, i64>,
     /// UDP ports on which the kernel's fou module opens GUE; only read where the kernel is to do it.
     pub fou_ports: Vec<u16>,
+    /// IP protocols that raw sockets of IPv4 take; only read where tunnels are to be opened.
+    pub raw_protocols: Vec<u8>,
+    /// UDP ports that sockets of IPv4 have; only read where tunnels are to be opened.
+    pub udp_ports: Vec<u16>,
     /// Whether the kernel's fou module is loaded, or part of the kernel.
     pub has_fou: bool,
 }

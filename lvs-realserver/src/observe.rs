@@ -58,6 +58,12 @@ impl Host {
                 }
             }
         }
+        if spec.opener().is_some() {
+            // The "port" of a raw socket is its protocol.
+            let raw = sockets("/proc/net/raw");
+            host.raw_protocols = raw.into_iter().filter_map(|port| port.try_into().ok()).collect();
+            host.udp_ports = sockets("/proc/net/udp");
+        }
         let is_gue = |kind: &TunnelKind| matches!(kind, TunnelKind::Gue { .. });
         if spec.opener() == Some(Opener::Kernel) && spec.kinds().iter().any(is_gue) {
             host.fou_ports = fou_ports();
@@ -98,6 +104,18 @@ fn outgoing_interfaces(attribute: &RouteAttribute) -> Vec<u32> {
     }
 }
 
+/// The local ports of a list of sockets; none where there is no such list.
+fn sockets(path: &str) -> Vec<u16> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(local_port).collect()
+}
+
+/// The port of the second word, which is like `00000000:17C0`.
+fn local_port(line: &str) -> Option<u16> {
+    let (_, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;
+    u16::from_str_radix(port, 16).ok()
+}
+
 /// The ports of `ip fou show`, whose lines are like `port 6080 gue`; none where there is no fou.
 fn fou_ports() -> Vec<u16> {
     let Ok(output) = Command::new("ip").args(["fou", "show"]).output() else { return Vec::new() };
@@ -114,6 +132,13 @@ fn gue_port(line: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sockets_port_is_read_in_hexadecimal() {
+        let line = "  375: 00000000:17C0 00000000:0000 07 00000000:00000000 00:00000000 00000000";
+        assert_eq!(local_port(line), Some(6080));
+        assert_eq!(local_port("   sl  local_address rem_address   st tx_queue"), None);
+    }
 
     #[test]
     fn only_ports_of_gue_are_read_from_the_list_of_fou() {

@@ -34,11 +34,11 @@ pub(super) fn look(spec: &Spec, host: &Host, plan: &mut Plan) {
     for interface in interfaces.iter().filter(suspects) {
         let name = Sysctl::new(Family::V4, &interface.name, NAME);
         let change = Change::Sysctl { name, from: in_name(host, &interface.name), to: LOOSE };
-        let way = way_back.map_or("no interface".to_owned(), |way| way.name.clone());
-        let what = format!(
-            "{} filters strictly by reverse path, and the default route leaves by {way}",
-            interface.name
-        );
+        let way = match way_back {
+            Some(way) => format!("the default route leaves by {}", way.name),
+            None => "there is no default route".to_owned(),
+        };
+        let what = format!("{} filters strictly by reverse path, and {way}", interface.name);
         if spec.interfaces().is_empty() {
             let remedy =
                 format!("if the director is on {}, name it: --interface {0}", interface.name);

@@ -206,6 +206,9 @@ fn a_tunnel_needs_a_decapsulator_that_runs() {
     let device = host.interfaces.last_mut().unwrap();
     device.has_arp = false;
     assert!(!idle(&host));
+    assert_eq!(remedies(&spec, &host), ["stop it, and start it with every --vip and --tun"]);
+    host.raw_protocols = vec![4];
+    assert_eq!(remedies(&spec, &host), [""; 0]);
 }
 
 #[test]

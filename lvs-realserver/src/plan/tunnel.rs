@@ -1,6 +1,7 @@
 //! Who opens what the director wrapped.
 
 use lvs_core::addr::Family;
+use lvs_core::flow::Protocol;
 
 use super::{Plan, Standing, reverse_path};
 use crate::change::Change;
@@ -30,12 +31,34 @@ fn look_at_own(spec: &Spec, host: &Host, plan: &mut Plan) {
     let kinds = kinds.join(", ");
     match host.interface(DEVICE) {
         Some(device) if device.is_up => {
-            plan.right(format!("a decapsulator runs ({DEVICE})"));
+            for kind in spec.kinds() {
+                if is_taken(*kind, spec, host) {
+                    plan.right(format!("a decapsulator runs ({DEVICE}) and opens {kind}"));
+                } else {
+                    let what =
+                        format!("a decapsulator runs ({DEVICE}), but it does not open {kind}");
+                    let remedy = "stop it, and start it with every --vip and --tun";
+                    plan.add(Standing::Blocked(remedy.into()), what);
+                }
+            }
             if spec.has(Family::V4) {
                 reverse_path::look_at_device(DEVICE, spec, host, plan);
             }
         }
         _ => plan.add(Standing::Idle, format!("no decapsulator runs: nobody opens {kinds}")),
+    }
+}
+
+/// Whether a socket takes what a kind of tunnel sends over IPv4.
+fn is_taken(kind: TunnelKind, spec: &Spec, host: &Host) -> bool {
+    let of_ip = [(Family::V4, Protocol::IPIP), (Family::V6, Protocol::IPV6)];
+    match kind {
+        TunnelKind::IpIp => of_ip
+            .iter()
+            .filter(|(family, _)| spec.has(*family))
+            .all(|(_, protocol)| host.raw_protocols.contains(&protocol.0)),
+        TunnelKind::Gre => host.raw_protocols.contains(&Protocol::GRE.0),
+        TunnelKind::Gue { port } => host.udp_ports.contains(&port),
     }
 }
 

@@ -24,7 +24,8 @@ pub(crate) struct RealServerArgs {
     #[arg(long, value_name = "PORT", default_value_t = GUE_PORT, requires = "tun")]
     pub(crate) gue_port: u16,
 
-    /// Who may send tunnelled packets: the directors' own addresses, or networks as ADDRESS/LENGTH
+    /// Who may send tunnelled packets: the directors' own addresses, or networks as ADDRESS/LENGTH; anybody
+    /// if none is named
     #[arg(long, value_name = "ADDRESS", requires = "tun", value_parser = prefix)]
     pub(crate) director: Vec<Prefix>,
 

@@ -134,10 +134,17 @@ fn an_ipv6_address_where_ipv6_is_off_and_an_interface_that_is_none_are_told() {
 fn a_second_decapsulator_is_refused_and_leaves_the_first_alone() {
     let host = host();
     let first = RealServer::start(&host, &["--vip", VIP, "--tun", "gre"]);
-    let output = real_server(&host, &["--vip", VIP, "--tun", "ipip", "--apply"]);
+    let output = real_server(&host, &["--vip", VIP, "--tun", "gre", "--apply"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stderr.contains("a device lvs-decap already"), "{}", output.stderr);
+    let output = real_server(&host, &["--vip", VIP, "--tun", "ipip", "--apply"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.contains("does not open IPIP"), "{}", output.stdout);
     assert!(has_vip(&host));
+    let check = |tun| real_server(&host, &["--vip", VIP, "--tun", tun]).expect_success().stdout;
+    assert!(check("gre").contains("runs (lvs-decap) and opens GRE"), "{}", check("gre"));
+    let output = real_server(&host, &["--vip", VIP, "--tun", "gue"]);
+    assert!(output.stdout.contains("does not open GUE"), "{}", output.stdout);
     first.stop();
     assert!(!has_vip(&host));
 }
