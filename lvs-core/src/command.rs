@@ -310,6 +310,11 @@ pub struct Tunables {
     pub drop_packet: u8,
     /// At level 3 of `drop_packet` one packet of so many is dropped.
     pub am_droprate: u32,
+    /// Which kernel is followed where kernels differ: 0 Linux 6.1, whose records are this project's
+    /// reference; 1 Linux 6.12.117 and later, in which lc, wlc, lblc and lblcr count an active connection
+    /// as 257 inactive ones, not 256, and an edit of thresholds opens or closes a server at once, where
+    /// otherwise its next connection does (rule S14).
+    pub compat: u8,
     /// Memory is short while fewer places of the connection table are free, of which at most half count.
     /// (The kernel counts free pages of the machine here.)
     pub amemthresh: u32,
@@ -335,6 +340,7 @@ impl Default for Tunables {
             drop_packet: 0,
             am_droprate: 10,
             amemthresh: 1024,
+            compat: 0,
             nat_icmp_send: false,
         }
     }

@@ -79,6 +79,8 @@ pub struct Destination {
     idle_since: Option<Instant>,
     /// Its service was deleted. A service added again is another one, for which it counts from zero.
     orphaned: bool,
+    /// Whether the later of the kernel's rules count (`Tunables::compat`).
+    newer: bool,
 }
 
 impl Destination {
@@ -101,6 +103,7 @@ impl Destination {
             last_weight: spec.weight,
             idle_since: None,
             orphaned: false,
+            newer: false,
         }
     }
 
@@ -263,6 +266,18 @@ impl Destination {
             self.last_weight = spec.weight;
         }
         self.spec = spec;
+        if self.newer {
+            self.open_if_emptied();
+            self.mark_if_full();
+        }
+    }
+
+    /// The load that lc, wlc and their relatives compare: an active connection weighs 256 inactive ones
+    /// (rule S4), 257 by the later rules.
+    pub(crate) fn load(&self) -> u64 {
+        let active = u64::from(self.active);
+        let once_more = if self.newer { active } else { 0 };
+        (active << 8) + u64::from(self.inactive) + once_more
     }
 
     fn connections(&self) -> u64 {
@@ -298,14 +313,16 @@ pub struct Destinations {
     fronts: Vec<Front>,
     free: Vec<u32>,
     masqueraded: Masqueraded,
+    newer: bool,
 }
 
 impl Destinations {
     pub(crate) fn new(capacity: u32) -> Destinations {
         let free = (0..capacity).rev().collect();
         let slots = (0..capacity).map(|_| None).collect();
-        let masqueraded = Masqueraded::new(capacity);
-        Destinations { slots, fronts: vec![Front::EMPTY; capacity as usize], free, masqueraded }
+        let (fronts, masqueraded) =
+            (vec![Front::EMPTY; capacity as usize], Masqueraded::new(capacity));
+        Destinations { slots, fronts, free, masqueraded, newer: false }
     }
 
     /// Bytes that a table of this capacity takes.
@@ -323,8 +340,14 @@ impl Destinations {
         self.fronts[index as usize] = Front::EMPTY;
         self.fronts[index as usize].set_service(destination.service);
         self.masqueraded.add(&destination);
-        self.slots[index as usize] = Some(destination);
+        self.slots[index as usize] = Some(Destination { newer: self.newer, ..destination });
         Some(DestIndex(index))
+    }
+
+    /// Chooses between the earlier and the later of the kernel's rules.
+    pub(crate) fn follow_newer(&mut self, newer: bool) {
+        self.newer = newer;
+        self.slots.iter_mut().flatten().for_each(|d| d.newer = newer);
     }
 
     /// The destination at a place that is in use.
@@ -549,6 +572,26 @@ mod tests {
         all.orphan(&key);
         all.relist(index, ServiceIndex(0));
         assert_eq!(all.front(index).counters.packets_in, 0);
+    }
+
+    #[test]
+    fn by_the_later_rules_an_edit_opens_and_closes_at_once_and_active_connections_weigh_more() {
+        let mut all = Destinations::new(1);
+        all.follow_newer(true);
+        let index = all.insert(destination(4, 0)).unwrap();
+        let d = all.at_mut(index);
+        d.connection_begins();
+        d.connection_begins();
+        d.connection_moves(true);
+        assert_eq!(d.load(), 256 + 1 + 1);
+        d.edit(DestinationSpec { upper_threshold: 2, ..d.spec });
+        assert!(d.overloaded());
+        d.edit(DestinationSpec { upper_threshold: 2, lower_threshold: 2, ..d.spec });
+        assert!(d.overloaded(), "2 is not below 2");
+        d.edit(DestinationSpec { upper_threshold: 3, ..d.spec });
+        assert!(!d.overloaded());
+        all.follow_newer(false);
+        assert_eq!(all.at(index).load(), 256 + 1);
     }
 
     #[test]

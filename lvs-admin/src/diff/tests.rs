@@ -186,6 +186,7 @@ fn a_written_rules_file_has_what_ipvsadm_loses() {
 sysctl -w net.ipv4.vs.am_droprate=10
 sysctl -w net.ipv4.vs.amemthresh=2048
 sysctl -w net.ipv4.vs.cache_bypass=0
+sysctl -w net.ipv4.vs.compat=1
 sysctl -w net.ipv4.vs.conn_reuse_mode=1
 sysctl -w net.ipv4.vs.drop_entry=0
 sysctl -w net.ipv4.vs.drop_packet=3

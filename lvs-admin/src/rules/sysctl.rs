@@ -40,6 +40,13 @@ pub const TUNABLES: &[TunableInfo] = &[
         get: |tunables| u32::from(tunables.cache_bypass),
         set: |tunables, value| tunables.cache_bypass = value != 0,
     },
+    // The kernel has no such switch: it says which kernel is followed.
+    TunableInfo {
+        name: "compat",
+        most: 1,
+        get: |tunables| u32::from(tunables.compat),
+        set: |tunables, value| tunables.compat = value as u8,
+    },
     TunableInfo {
         name: "conn_reuse_mode",
         most: 7,

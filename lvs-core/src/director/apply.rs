@@ -49,6 +49,7 @@ impl Director {
             }
             Command::SetTunables(tunables) => {
                 self.tunables = tunables;
+                self.dests.follow_newer(tunables.compat != 0);
                 self.review_defense();
                 Ok(())
             }

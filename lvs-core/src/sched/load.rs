@@ -5,10 +5,9 @@ use core::net::IpAddr;
 use super::Candidates;
 use crate::dest::Destination;
 
-/// The load that lc, wlc and their relatives compare: an active connection weighs 256 inactive ones
-/// (rule S4).
+/// The load that lc, wlc and their relatives compare (rule S4).
 pub(super) fn connections(d: &Destination) -> u64 {
-    (u64::from(d.active()) << 8) + u64::from(d.inactive())
+    d.load()
 }
 
 /// The load that sed and nq compare: the active connections with the new one (rule S6).
