@@ -92,7 +92,6 @@ fn direct_routing_carries_what_the_client_sends() {
 #[test]
 fn a_tunnel_carries_what_the_client_sends() {
     let three = Three::new();
-    three.client.ip("link set br0 gso_max_segs 1");
     let options = ["--vip", VIP, "--tun", "ipip", "--director", "172.16.0.1"];
     let made = RealServer::start(&three.server, &options);
     three.carries("-i");
