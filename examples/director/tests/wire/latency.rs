@@ -4,6 +4,9 @@
 //! ```sh
 //! cargo test --release -p lvs-director --test wire latency -- --nocapture
 //! ```
+//!
+//! On a 2-core virtual machine, *unoptimized*: 106 µs over AF_PACKET and 102 µs over TAP, where kernel forwarding takes
+//! 45 µs (medians); so lvs adds about 60 µs.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;
