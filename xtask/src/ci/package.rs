@@ -58,10 +58,10 @@ fn unpacked(workspace: &Workspace, published: &[&Package]) -> Result<PathBuf, St
     succeed(&mut pack)?;
     for package in published {
         let file = workspace.target.join(format!("package/{}.crate", package.full_name()));
+        // Packed files are all of one old date, by which cargo would take what it built before for fresh.
         let mut tar = Command::new("tar");
-        succeed(
-            tar.arg("--extract").arg("--gzip").arg("--file").arg(file).current_dir(&directory),
-        )?;
+        tar.args(["--extract", "--gzip", "--touch", "--file"]).arg(file);
+        succeed(tar.current_dir(&directory))?;
     }
     let manifest = directory.join("Cargo.toml");
     std::fs::write(&manifest, workspace_of(published)).map_err(|e| failed(&manifest, &e))?;
