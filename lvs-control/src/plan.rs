@@ -83,7 +83,7 @@ impl Before<'_> {
                     Some(self.running.mark_rules.len().to_string()),
                     then.len().to_string(),
                 );
-                step(StepKind::Marks, "rules".to_owned(), detail)
+                step(StepKind::Marks, "number of rules".to_owned(), detail)
             }
             _ => return Vec::new(),
         };
@@ -191,7 +191,7 @@ impl fmt::Display for Step {
             StepKind::RemoveServer => ('-', "server"),
             StepKind::Timeouts => ('~', "timeouts"),
             StepKind::Sysctls => ('~', "sysctl"),
-            StepKind::Marks => ('~', "mark"),
+            StepKind::Marks => ('~', "marks"),
         };
         write!(f, "{sign} {noun:<8} {}", self.subject)?;
         if !self.detail.is_empty() {
@@ -212,5 +212,55 @@ impl fmt::Display for Step {
             })
             .collect();
         if told.is_empty() { Ok(()) } else { write!(f, "  ({})", told.join(", ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lvs_admin::diff::diff;
+    use lvs_admin::names::NumericOnly;
+    use lvs_admin::rules::{Rules, Supported};
+    use lvs_core::director::Director;
+    use lvs_core::limits::Limits;
+    use lvs_core::time::Instant;
+
+    use super::*;
+
+    fn rules(text: &str) -> Rules {
+        Rules::parse("shop.rules", text, &NumericOnly, &Supported::THIS_VERSION)
+            .unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn a_plan_tells_every_kind_of_step() {
+        let mut director = Director::new(Limits::small(), [1, 2]).unwrap();
+        let before = rules(
+            "-A -t 192.0.2.80:80 -s rr\n-a -t 192.0.2.80:80 -r 192.0.2.11\n\
+             -a -t 192.0.2.80:80 -r 192.0.2.12\n-a -t 192.0.2.80:80 -r 192.0.2.13 -w 2\n\
+             -A -u 192.0.2.80:53\n-a -u 192.0.2.80:53 -r 192.0.2.11\n\
+             iptables -t mangle -A PREROUTING -d 192.0.2.81 -j MARK --set-mark 1\n",
+        );
+        for command in before.commands(|_| None).unwrap() {
+            director.apply(Instant::ZERO, command).unwrap();
+        }
+        let mut services = director.services(Instant::ZERO);
+        for server in services.iter_mut().flat_map(|service| &mut service.destinations) {
+            (server.active, server.inactive, server.persistent) = (1200, 34, 1);
+        }
+        let after = rules(
+            "-A -t 192.0.2.80:80 -s wlc -p 600 -M 255.255.255.0\n\
+             -a -t 192.0.2.80:80 -r 192.0.2.11 -w 0\n-a -t 192.0.2.80:80 -r 192.0.2.12\n\
+             -a -t 192.0.2.80:80 -r 192.0.2.14 -i -x 100\n-A -f 10 -s sh -b sh-port\n\
+             --set 900 30 300\nsysctl -w net.ipv4.vs.expire_quiescent_template=1\n",
+        );
+        let marks = director.mark_rules().to_vec();
+        let running = Running {
+            services: &services,
+            timeouts: director.timeouts(),
+            tunables: *director.tunables(),
+            mark_rules: &marks,
+        };
+        let plan = plan(&running, &diff(&running, &after, &[]));
+        insta::assert_snapshot!(plan);
     }
 }

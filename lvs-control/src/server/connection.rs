@@ -284,3 +284,50 @@ fn amend(text: &str) -> Result<Order, Refusal> {
     }
     Ok(Order::Amend { marks, settings })
 }
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Requests of every kind.
+    const LINES: &[&str] = &[
+        r#"{"version":1,"request":"about"}"#,
+        r#"{"version":1,"request":{"services":{"only":{"mark":7,"family":"ipv6"}}}}"#,
+        r#"{"version":1,"request":{"services":{"only":{"protocol":"tcp","address":"10.0.0.1","port":80}}}}"#,
+        r#"{"version":1,"request":{"change":{"changes":["clear",{"zero":{"service":null}},{"set_timeouts":{"tcp_s":9,"tcp_fin_s":null,"udp_s":18446744073709551615}}]}}}"#,
+        r#"{"version":1,"request":{"change":{"changes":[{"add_service":{"service":{"protocol":"udp","address":"2001:db8::1","port":53},"scheduler":"mh","scheduler_flags":[1,3],"persistent_s":60,"granularity":"64","one_packet":true}}]}}}"#,
+        r#"{"version":1,"request":{"change":{"changes":[{"edit_server":{"service":{"mark":1,"family":"ipv4"},"server":{"address":"10.1.0.2","port":0,"method":"tunnel","tunnel":{"kind":"gue","port":6080,"checksum":"remote"},"weight":4294967295}}}]}}}"#,
+        r#"{"version":1,"request":{"amend":{"text":"sysctl -w net.ipv4.vs.sloppy_tcp=1"}}}"#,
+        r#"{"version":1,"request":{"apply":{"file":"f","text":"-A -t 10.0.0.1:80\n","dry_run":true}}}"#,
+    ];
+
+    #[test]
+    fn requests_of_every_kind_are_understood() {
+        for line in LINES {
+            let request = understand(line.as_bytes()).unwrap_or_else(|e| panic!("{line}: {e}"));
+            order(request).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn requests_with_changed_bytes_are_understood_or_refused(
+            line in prop::sample::select(LINES),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = line.as_bytes().to_vec();
+            for (at, byte) in changes {
+                // Mostly other letters and digits, so that many are JSON still.
+                let at = at.index(bytes.len());
+                bytes[at] = if byte < 128 { b'0' + byte % 75 } else { byte };
+            }
+            for line in [&bytes[..], &bytes[..cut.index(bytes.len())]] {
+                if let Ok(request) = understand(line) {
+                    let _refused = order(request);
+                }
+            }
+        }
+    }
+}
