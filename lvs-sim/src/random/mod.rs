@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn scenarios_are_steady_have_every_kind_of_line_and_nothing_that_is_missing() {
         let mut text = String::new();
-        for seed in 0..24 {
+        for seed in 0..12 {
             let scenario = RandomScenario::new(seed);
             text += &scenario.text();
             let scenario = scenario.parse();
@@ -145,29 +145,25 @@ mod tests {
             " -a ",
             " -e ",
             " -d ",
-            " -Z",
             " --set ",
-            " -C",
-            " -o",
             " -x ",
             " -p ",
             " -M ",
             " -f ",
             " -i",
+            " -m",
             "gue",
             "gre",
+            "frag ",
             " reply ",
-            " echo ",
             " quoting ",
             " csum=0",
             " ttl=1",
-            " df=0",
             "sysctl",
             "mark",
-            " R\n",
             "udp [",
             "tcp [",
-            "@mtu",
+            "sctp ",
             "dump stats",
         ];
         for word in words {

@@ -17,6 +17,8 @@ use crate::scenario::{Action, Dump, Scenario};
 const ROOM: f64 = 0.6;
 /// How much the time that an entry has left may be off in a listing, in seconds (the tolerance is 1).
 const LATE: f64 = 0.5;
+/// How long an entry may still count that a packet or command ended: until the next tick of the kernel's timers.
+const TICK: f64 = 0.05;
 /// How long the copy of the counters may be old, with room for an event played late (rule T3).
 const STATISTICS: f64 = 2.5;
 /// When a deleted server that nothing refers to is forgotten, its counters with it: two minutes after
@@ -36,6 +38,7 @@ pub(super) fn entries_if_steady(scenario: &Scenario) -> Option<Vec<ConnectionEnt
     let moments = moments(scenario).ok()?;
     let mut timers = Timers::default();
     let mut counted = 0.0;
+    let mut ended = f64::NEG_INFINITY;
     let mut deleted = Vec::new();
     // A server was deleted while the copy of its counters was old, and that copy remains.
     let mut stale = false;
@@ -45,6 +48,12 @@ pub(super) fn entries_if_steady(scenario: &Scenario) -> Option<Vec<ConnectionEnt
         let Some(event) = moment.event else { continue };
         if now > 0.0 && (timers.undecided || timers.is_due(now)) {
             return None;
+        }
+        if matches!(event.action, Action::Packet(_)) && now - ended < TICK {
+            return None;
+        }
+        if has_ended(moment) {
+            ended = now;
         }
         timers.restart(now, moment);
         let old = now - counted < STATISTICS;
@@ -68,6 +77,14 @@ pub(super) fn entries_if_steady(scenario: &Scenario) -> Option<Vec<ConnectionEnt
         }
     }
     Some(moments.into_iter().last().map(|moment| moment.after).unwrap_or_default())
+}
+
+/// Whether the event ended an entry, or put another one in its place.
+fn has_ended(moment: &Moment<'_>) -> bool {
+    moment.before.iter().any(|old| {
+        let same = moment.after.iter().find(|new| name(new) == name(old));
+        same.is_none_or(|new| new.age < old.age)
+    })
 }
 
 /// What an event has to do with the kernel's clocks.
@@ -229,6 +246,19 @@ mod tests {
     }
 
     #[test]
+    fn the_packet_after_one_that_replaced_an_entry_waits_for_a_tick() {
+        let at = |at: &str| {
+            steady(&format!(
+                "0 ipvsadm -A -t 10.0.0.1:80 -s wlc\n0 ipvsadm -a -t 10.0.0.1:80 -r 10.1.0.2 -g\n\
+                 1 tcp 192.0.2.7:1 > 10.0.0.1:80 S\n1.1 tcp 192.0.2.7:1 > 10.0.0.1:80 A\n\
+                 1.2 tcp 192.0.2.7:1 > 10.0.0.1:80 R\n1.5 tcp 192.0.2.7:1 > 10.0.0.1:80 S\n\
+                 {at} tcp 192.0.2.8:1 > 10.0.0.1:80 S\n"
+            ))
+        };
+        assert!(!at("1.5") && at("1.6"));
+    }
+
+    #[test]
     fn counters_are_not_read_while_the_kernels_copy_of_them_is_old() {
         let at = |at: &str| {
             steady(&format!(
@@ -245,10 +275,12 @@ mod tests {
         let at = |at: &str| {
             steady(&format!(
                 "0 ipvsadm -A -t 10.0.0.1:80 -s rr -p 5\n0 ipvsadm -a -t 10.0.0.1:80 -r 10.1.0.2 -g\n\
-                 1 tcp 192.0.2.7:1 > 10.0.0.1:80 S\n{at} dump conns\n"
+                 1 tcp 192.0.2.7:1 > 10.0.0.1:80 S\n{at}\n"
             ))
         };
-        assert!(at("50") && !at("100"));
+        assert!(at("50 dump services") && !at("100 dump services"));
+        // The template was extended at 6 s, perhaps later.
+        assert!(!at("50 dump conns"));
     }
 
     #[test]
