@@ -52,7 +52,11 @@ pub(super) fn write(
         &Segment { number, offset: offset as u32, last },
     );
     tunnel::refit(&mut bytes[l3..], ident);
-    Ok(if last { None } else { Some(number + 1) })
+    match number.checked_add(1) {
+        _ if last => Ok(None),
+        Some(next) => Ok(Some(next)),
+        None => Err(WRONG),
+    }
 }
 
 /// Where the transport header of an IP packet begins.
