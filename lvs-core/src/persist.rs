@@ -63,6 +63,8 @@ pub struct Template {
     pub created: u32,
     /// Connections that it led to the server so far; stays at `u32::MAX` once it is there.
     pub connections: u32,
+    /// Whether its end was put off once behind what ends in the same moment.
+    pub deferred: bool,
     holds: u32,
     state: State,
 }
@@ -89,6 +91,7 @@ impl Template {
         mark: FwMark::NONE,
         created: 0,
         connections: 0,
+        deferred: false,
         holds: 0,
         state: State::Free(None),
     };

@@ -118,6 +118,7 @@ impl Director {
         let template = self.templates.template(id);
         let ends = self.ends_at(template.last_used, template.timeout);
         if ends > at {
+            self.templates.template_mut(id).deferred = false;
             self.wheel.file(self.template_timer(id), ends);
             return;
         }
@@ -127,8 +128,16 @@ impl Director {
             self.templates.remove(id);
             return;
         }
-        // As of its own end, whenever the wheel came to it.
         let entry = self.templates.template_mut(id);
+        if !entry.deferred {
+            // A connection that ends in the same moment goes first, as in the kernel, whose later timer fires
+            // first: the template then ends with it (scenario `long/persist-tie`).
+            entry.deferred = true;
+            self.wheel.file(self.template_timer(id), ends);
+            return;
+        }
+        // As of its own end, whenever the wheel came to it.
+        entry.deferred = false;
         entry.timeout = TEMPLATE_EXTENSION;
         entry.last_used = ends as u32;
         self.wheel.file(self.template_timer(id), ends + u64::from(TEMPLATE_EXTENSION));
