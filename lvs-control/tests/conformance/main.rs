@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lvs_admin::listing::Rates;
-use lvs_admin::names::NumericOnly;
+use lvs_admin::names::Services;
 use lvs_admin::rules::{MarkLine, Rules, Setting};
 use lvs_control::console::Console;
 use lvs_control::data::{About, Plan};
@@ -91,7 +91,8 @@ impl AtSocket {
         let status = Console {
             program: "ipvsadm",
             socket: path.to_owned(),
-            names: &NumericOnly,
+            // What the player knows.
+            names: &Services::well_known(),
             hints: false,
             input: &mut empty(),
             output: &mut output,
