@@ -120,6 +120,8 @@ impl Director {
                 self.stats.reassembled += 1;
                 let (fragments, len) = (summary.fragments, headers.ip_len);
                 x.event(n, || Event::Reassembled { fragments, len });
+                // What is not sent to a real server goes on as it came.
+                let cut = if local { cut } else { Cut { parts: summary.parts, ..cut } };
                 let key = if local { headers.flow } else { headers.flow.reversed() };
                 let hash = self.conns.hash(&key);
                 let seen = Seen { n, headers: &headers, hash, hint: None, cut: Some(cut) };
@@ -129,11 +131,6 @@ impl Director {
                     self.cross(&mut frame, &seen, x)
                 };
                 frame.verdict = verdict;
-                let cut = match verdict {
-                    // What is not ours goes on as it came.
-                    Verdict::Pass(_) => Cut { parts: summary.parts, ..cut },
-                    _ => cut,
-                };
                 self.send_whole(n, &frame, cut, x)
             }
             Err(reason) => Verdict::Drop(reason),

@@ -20,7 +20,13 @@ pub(super) fn of_client(dice: &mut Dice, service: &Service) -> String {
         _ => port.to_string(),
     };
     let ends = format!("{from}:{ports} > {}", dice.word(service.kind.towards));
-    if dice.one_in(12) {
+    // The recorded kernel marks no fragments by port, in whichever order they come.
+    let marked_by_port = service
+        .kind
+        .setup
+        .iter()
+        .any(|line| [":80 ", ":81 "].iter().any(|port| line.contains(port)));
+    if dice.one_in(12) && !marked_by_port {
         return fragments(dice, "", protocol, &ends);
     }
     let options = if dice.one_in(4) { options(dice, service.kind.v6, protocol) } else { "" };
