@@ -430,10 +430,11 @@ impl Destinations {
     }
 
     /// Puts an unlisted destination back into its service, with the connection counts it had, and, unless
-    /// the service is a new one, with its counters (rule L4).
+    /// the service is a new one, with its counters (rule L4). Its last weight is forgotten (rule S11).
     pub(crate) fn relist(&mut self, index: DestIndex, service: ServiceIndex) {
         let destination = self.at_mut(index);
         destination.service = Some(service);
+        destination.last_weight = 0;
         let orphaned = core::mem::take(&mut destination.orphaned);
         let front = self.front_mut(index);
         front.set_service(Some(service));
