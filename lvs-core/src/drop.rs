@@ -7,12 +7,12 @@
 
 /// Defines a fieldless enum whose variants carry a stable text name and serve as counter indexes.
 macro_rules! reasons {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $vdoc:literal])* $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[repr(u8)]
         pub enum $name {
-            $($(#[$vdoc])* $variant,)*
+            $($(#[doc = $vdoc])* $variant,)*
         }
 
         impl $name {
@@ -30,6 +30,13 @@ macro_rules! reasons {
             pub const fn name(self) -> &'static str {
                 match self {
                     $($name::$variant => $text,)*
+                }
+            }
+
+            /// What it means, in a sentence or two: the text of its documentation.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $($name::$variant => concat!($($vdoc),*).trim_ascii(),)*
                 }
             }
         }

@@ -10,7 +10,7 @@ use crate::dest::Hop;
 use crate::drop::{DropReason, PassReason};
 use crate::flow::{Endpoint, FlowKey};
 use crate::ids::{FwMark, PortId};
-use crate::state::State;
+use crate::state::{Signal, State};
 use crate::time::Duration;
 
 /// Whether a destination was chosen, and if not, why.
@@ -109,6 +109,12 @@ pub enum Event {
     },
     /// The scheduler found no destination.
     NoDestination,
+    /// There is none, but it goes on to where it was sent, past the real servers (rule P11).
+    Bypassed,
+    /// Which destination is chosen cannot be told without choosing: the scheduler has no
+    /// [`duplicate`](crate::sched::Schedule::duplicate). Only
+    /// [`Director::explain_flow`](crate::director::Director::explain_flow) says so.
+    Unforeseeable,
     /// A connection was opened.
     Opened {
         /// Its destination.
@@ -138,6 +144,19 @@ pub enum Event {
     Dropped(DropReason),
     /// It was left to the host.
     Passed(PassReason),
+}
+
+/// A packet that nobody has sent: for [`Director::explain_flow`](crate::director::Director::explain_flow).
+///
+/// It is whole, fits into every link, and lives long enough to be forwarded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Question {
+    /// The port it would come in by; mark rules may ask for it.
+    pub port: PortId,
+    /// Where it would come from and go to.
+    pub flow: FlowKey,
+    /// What it would say to the state of a connection; [`Signal::opening`] for the first one of a connection.
+    pub signal: Signal,
 }
 
 /// Takes the events of packets. `frame` is the frame's place in the burst.

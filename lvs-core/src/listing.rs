@@ -26,11 +26,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::command::{DestinationSpec, ServiceSpec};
-use crate::flow::{Endpoint, Protocol};
-use crate::ids::FwMark;
+use crate::addr::MacAddr;
+use crate::command::{DestinationSpec, ForwardingMethod, ServiceKey, ServiceSpec};
+use crate::dest::Hop;
+use crate::flow::{Endpoint, FlowKey, Protocol};
+use crate::ids::{FwMark, PortId};
 use crate::stats::Counters;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// A virtual service with its real servers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,6 +89,66 @@ pub struct ConnectionEntry {
     pub age: Duration,
 }
 
+/// The last frame that was dropped for a reason.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LastDrop {
+    /// When.
+    pub at: Instant,
+    /// The port it had come in by; `None` for a packet that was kept first.
+    pub port: Option<PortId>,
+    /// Where it came from and went to, if that could be read.
+    pub flow: Option<FlowKey>,
+}
+
+/// A connection or template with everything that is known of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConnectionDetails {
+    /// What listings show.
+    pub entry: ConnectionEntry,
+    /// The service it belongs to.
+    pub service: ServiceKey,
+    /// How its packets reach the real server; `None` if they go past all of them (rule P11).
+    pub method: Option<ForwardingMethod>,
+    /// Whether it counts as active (rule C4); not of a template.
+    pub active: bool,
+    /// How long it lasts without a packet.
+    pub timeout: Duration,
+    /// The template that the connection follows.
+    pub template: Option<ConnectionEntry>,
+    /// Connections that the template controls.
+    pub holds: u32,
+    /// Its real server; of one that was deleted, as it was.
+    pub server: DestinationEntry,
+    /// Whether the real server is one of its service still.
+    pub listed: bool,
+    /// Where its packets leave.
+    pub hop: Hop,
+}
+
+/// Where a hop leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NextHop {
+    /// The port.
+    pub port: PortId,
+    /// The neighbour's address: the real server's own, or a router's.
+    pub addr: IpAddr,
+    /// Its Ethernet address, if it is known.
+    pub mac: Option<MacAddr>,
+}
+
+/// When a real server will be without connections and templates, if no packet comes any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Forecast {
+    /// Connections it has.
+    pub connections: u32,
+    /// Templates.
+    pub templates: u32,
+    /// Until the last of its connections ends.
+    pub connections_end: Duration,
+    /// Until the last of its templates ends, unless a connection keeps it for another minute (rule R4).
+    pub templates_end: Duration,
+}
+
 /// Where a listing in chunks goes on; start with the default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cursor(pub(crate) u32);
@@ -112,9 +174,9 @@ pub struct AddressConflict {
     /// The virtual address.
     pub addr: IpAddr,
     /// Who answered.
-    pub mac: crate::addr::MacAddr,
+    pub mac: MacAddr,
     /// The port it answered on.
-    pub port: crate::ids::PortId,
+    pub port: PortId,
     /// How often.
     pub count: u64,
 }

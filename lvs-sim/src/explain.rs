@@ -94,6 +94,7 @@ fn line(event: &Event) -> Option<String> {
             format!("  {destination} weight {weight} active {active} inactive {inactive}: {why}")
         }
         Event::NoDestination => "the scheduler finds no server (rule S12)".to_owned(),
+        Event::Bypassed => "past the real servers, to where it was sent (rule P11)".to_owned(),
         Event::Opened { destination } => format!("opened to {destination}"),
         Event::State { from, to, timeout } => {
             let secs = timeout.as_secs_f64();

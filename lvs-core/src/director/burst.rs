@@ -275,7 +275,8 @@ impl Director {
             Verdict::Reply(_) => self.stats.replied += 1,
             Verdict::Absorb => self.stats.absorbed += 1,
             Verdict::Drop(reason) => {
-                self.stats.dropped[reason.index()] += 1;
+                let flow = (kind != Kind::Settled && kind != Kind::Arp).then_some(&headers.flow);
+                self.count_drop(reason, Some(frame.port()), flow);
                 x.event(n, || Event::Dropped(reason));
             }
             Verdict::Pass(reason) => {

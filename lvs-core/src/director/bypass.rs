@@ -1,6 +1,8 @@
 //! Transparent caches: marked packets to foreign addresses that are looked at as if they were local, and
 //! the way past a service without real servers (rule P11).
 
+use core::net::IpAddr;
+
 use super::forward::{Method, Way};
 use super::inbound::Seen;
 use super::open::Bound;
@@ -8,7 +10,7 @@ use super::{Director, flags};
 use crate::command::{DestinationSpec, ForwardingMethod};
 use crate::dest::{Destination, Hop};
 use crate::drop::DropReason;
-use crate::flow::Endpoint;
+use crate::flow::{Endpoint, FlowKey};
 use crate::ids::{ConnId, DestIndex, FwMark, PortId, ServiceIndex};
 use crate::io::Verdict;
 use crate::parse::{Headers, L4};
@@ -17,18 +19,27 @@ impl Director {
     /// Whether a packet to a foreign address is delivered locally because of its mark.
     #[cold]
     pub(super) fn is_delivered_by_mark(&self, port: PortId, headers: &Headers) -> bool {
-        let mark = self.marks.mark_of(port, &headers.flow);
-        mark != FwMark::NONE && self.delivered_marks.contains(&(headers.family, mark))
+        self.mark_delivers(port, &headers.flow)
+    }
+
+    /// Whether the mark of a flow has its packets delivered locally, whatever their destination.
+    pub(super) fn mark_delivers(&self, port: PortId, flow: &FlowKey) -> bool {
+        let mark = self.marks.mark_of(port, flow);
+        mark != FwMark::NONE && self.delivered_marks.contains(&(flow.family(), mark))
     }
 
     /// Whether a packet that found no real server goes on to its own destination.
     pub(super) fn may_bypass(&self, seen: &Seen<'_>, service: ServiceIndex) -> bool {
         let headers = seen.headers;
+        !matches!(headers.l4_header, L4::Icmp { .. }) && self.bypasses(headers.dst(), service)
+    }
+
+    /// The same of any packet but one of ICMP.
+    pub(super) fn bypasses(&self, to: IpAddr, service: ServiceIndex) -> bool {
         self.tunables.cache_bypass
             && self.services.at(service).spec.key.mark() != FwMark::NONE
-            && !matches!(headers.l4_header, L4::Icmp { .. })
-            && !headers.dst().is_multicast()
-            && self.locals.find(headers.dst()).is_none()
+            && !to.is_multicast()
+            && self.locals.find(to).is_none()
     }
 
     /// Opens a connection that has no real server; a datagram of a one-packet service goes without.

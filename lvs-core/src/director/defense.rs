@@ -71,6 +71,11 @@ impl Defense {
         true
     }
 
+    /// Whether the next packet that would open a connection is dropped.
+    pub(super) fn would_drop_packet(&self) -> bool {
+        self.drop_rate != 0 && self.drop_counter <= 1
+    }
+
     /// Whether a quiet entry with so many packets is dropped: of those with n packets every n-th.
     fn drops_quiet(&mut self, packets: u32) -> bool {
         let Some(spared) = self.spared.get_mut(packets as usize) else { return false };

@@ -147,7 +147,7 @@ impl Director {
 
     /// Whether a SYN or INIT on this connection is scheduled anew (rules C5, C6).
     #[inline(never)]
-    fn rescheduled(&self, id: ConnId) -> Option<Rescheduled> {
+    pub(super) fn rescheduled(&self, id: ConnId) -> Option<Rescheduled> {
         let destination = self.dests.at(self.conns.dest(id));
         if self.tunables.expire_nodest_conn && destination.weight() == 0 && !self.is_bypass(id) {
             return Some(Rescheduled::Quiesced);
@@ -189,7 +189,21 @@ impl Director {
     ) {
         let record = self.conns.hot(id);
         let from = State::from_byte(record.state());
-        let to = match signal {
+        let to = self.next_state(from, direction, signal);
+        x.event(n, || Event::State { from, to, timeout: self.lifetimes.duration(to) });
+        let timeout = self.lifetimes.index(to);
+        if to != from || timeout != record.timeout_index() || fresh {
+            self.change_state(id, to, timeout, fresh);
+        }
+        if signal == Signal::Udp && direction == Direction::Output {
+            self.assure(id);
+        }
+    }
+
+    /// The state that a packet leads to.
+    #[inline(always)]
+    pub(super) fn next_state(&self, from: State, direction: Direction, signal: Signal) -> State {
+        match signal {
             Signal::Tcp(flags) if self.defense.secure_tcp() => {
                 tcp_step_secure(from, direction, flags)
             }
@@ -198,14 +212,6 @@ impl Director {
             Signal::Sctp(chunks) => {
                 chunks.telling().map_or(from, |chunk| sctp_step(from, direction, chunk))
             }
-        };
-        x.event(n, || Event::State { from, to, timeout: self.lifetimes.duration(to) });
-        let timeout = self.lifetimes.index(to);
-        if to != from || timeout != record.timeout_index() || fresh {
-            self.change_state(id, to, timeout, fresh);
-        }
-        if signal == Signal::Udp && direction == Direction::Output {
-            self.assure(id);
         }
     }
 

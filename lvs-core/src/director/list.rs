@@ -56,21 +56,22 @@ impl Director {
 
     fn service_entry(&self, index: ServiceIndex) -> ServiceEntry {
         let service = self.services.at(index);
-        let destination = |&index: &DestIndex| {
-            let d = self.dests.at(index);
-            DestinationEntry {
-                spec: d.spec,
-                active: d.active,
-                inactive: d.inactive,
-                persistent: d.persistent,
-                overloaded: d.overloaded,
-                counters: self.dests.front(index).counters,
-            }
-        };
         ServiceEntry {
             spec: service.spec.clone(),
             counters: *self.services.counters(index),
-            destinations: service.list.iter().map(destination).collect(),
+            destinations: service.list.iter().map(|&index| self.destination_entry(index)).collect(),
+        }
+    }
+
+    pub(super) fn destination_entry(&self, index: DestIndex) -> DestinationEntry {
+        let d = self.dests.at(index);
+        DestinationEntry {
+            spec: d.spec,
+            active: d.active,
+            inactive: d.inactive,
+            persistent: d.persistent,
+            overloaded: d.overloaded,
+            counters: self.dests.front(index).counters,
         }
     }
 
@@ -138,7 +139,7 @@ impl Director {
         self.templates.len()
     }
 
-    fn connection_entry(&self, id: ConnId) -> ConnectionEntry {
+    pub(super) fn connection_entry(&self, id: ConnId) -> ConnectionEntry {
         let (record, cold) = (self.conns.hot(id), self.conns.cold(id));
         let key = record.key();
         let destination = self.server_end(&self.way_of(id), key.virtual_port());
@@ -162,7 +163,7 @@ impl Director {
         }
     }
 
-    fn template_entry(&self, id: TemplateId) -> ConnectionEntry {
+    pub(super) fn template_entry(&self, id: TemplateId) -> ConnectionEntry {
         let template = self.templates.template(id);
         let key = template.key();
         let addr = self.dests.at(template.dest).addr().addr;

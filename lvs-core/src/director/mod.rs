@@ -43,14 +43,17 @@ mod burst;
 mod bypass;
 mod cut;
 mod defense;
+mod drops;
 mod established;
 mod export;
 mod flags;
+mod foretell;
 mod forward;
 mod fragments;
 mod icmp;
 mod import;
 mod inbound;
+mod inspect;
 mod lifetimes;
 mod link;
 mod list;
@@ -111,6 +114,7 @@ pub struct Director {
     defense: Defense,
     neighborhood: Neighborhood,
     stats: Stats,
+    last_drops: drops::LastDrops,
 
     /// MAC and MTU of each port, by its number.
     links: Vec<Option<Link>>,
@@ -203,6 +207,7 @@ impl Director {
             defense: Defense::new(seed),
             neighborhood: Neighborhood::default(),
             stats: Stats::default(),
+            last_drops: drops::LastDrops::default(),
             links: (0..limits.ports_max).map(|_| None).collect(),
             routes: Routes::default(),
             locals: LocalAddresses::new(limits.local_addresses_max, seed),

@@ -69,6 +69,7 @@ impl Director {
         };
         let Some((destination, template)) = found else {
             if self.may_bypass(seen, service) {
+                x.event(seen.n, || Event::Bypassed);
                 return self.open_bypass(seen, service, one_packet, ended, mark);
             }
             return Err(self.refuse(frame, seen, service));
@@ -98,7 +99,7 @@ impl Director {
             self.templates.template_mut(template).record_connection(tick);
         }
         let method = Method::of(self.dests.at(destination).method());
-        let own_port = self.keeps_port(destination, template, virtual_port);
+        let own_port = self.keeps_port(destination, template.is_some(), virtual_port);
         Way { destination, method, own_port, connected: false }
     }
 
@@ -141,7 +142,7 @@ impl Director {
 
     /// Rules P1 and P2: TCP opens with SYN and without RST, or with anything but RST under `sloppy_tcp`;
     /// SCTP with INIT, or with anything but ABORT under `sloppy_sctp`.
-    fn may_open(&self, signal: Signal) -> bool {
+    pub(super) fn may_open(&self, signal: Signal) -> bool {
         match signal {
             Signal::Tcp(flags) => (self.tunables.sloppy_tcp || flags.syn()) && !flags.rst(),
             Signal::Udp => true,
@@ -198,7 +199,7 @@ impl Director {
     }
 
     /// Whether a template's destination may still be used (rules R7 to R10).
-    fn template_is_good(&self, destination: DestIndex) -> bool {
+    pub(super) fn template_is_good(&self, destination: DestIndex) -> bool {
         let destination = self.dests.at(destination);
         let quiesced = self.tunables.expire_quiescent_template && destination.weight() == 0;
         destination.is_listed() && !quiesced
@@ -214,24 +215,7 @@ impl Director {
         let candidates = Candidates::new(&service.list, &self.dests);
         let request = Request { flow: &seen.headers.flow, now: self.now };
         let chosen = service.scheduler.pick(&candidates, &request);
-        let heard = if x.listens() { candidates.len() } else { 0 };
-        for (position, d) in candidates.iter().take(heard) {
-            x.event(seen.n, || Event::Candidate {
-                destination: d.addr(),
-                weight: d.weight(),
-                active: d.active(),
-                inactive: d.inactive(),
-                eligibility: match () {
-                    () if chosen == Some(position) => Eligibility::Chosen,
-                    () if d.weight() == 0 => Eligibility::Quiesced,
-                    () if d.overloaded() => Eligibility::Overloaded,
-                    () => Eligibility::Eligible,
-                },
-            });
-        }
-        if chosen.is_none() {
-            x.event(seen.n, || Event::NoDestination);
-        }
+        tell_choice(seen.n, &candidates, chosen, x);
         chosen.and_then(|position| service.list.get(position).copied())
     }
 
@@ -267,7 +251,7 @@ impl Director {
             Method::Bypass => (flags::BYPASS, false),
         };
         let own_port = method & flags::METHOD != flags::BYPASS
-            && self.keeps_port(destination, template, seen.headers.flow.virtual_port());
+            && self.keeps_port(destination, template.is_some(), seen.headers.flow.virtual_port());
         if let Some(old) = ended {
             self.end_connection(old);
         }
@@ -298,14 +282,14 @@ impl Director {
 
     /// Whether the real server is reached on the virtual port: where its destination has none, and where a
     /// template leads a port there that is not its service's (rules P7, R1).
-    fn keeps_port(
+    pub(super) fn keeps_port(
         &self,
         destination: DestIndex,
-        template: Option<TemplateId>,
+        has_template: bool,
         virtual_port: L4Port,
     ) -> bool {
         let destination = self.dests.at(destination);
-        let other_port = template.is_some() && virtual_port != destination.service_key.port();
+        let other_port = has_template && virtual_port != destination.service_key.port();
         destination.addr().port == L4Port::ANY || other_port
     }
 
@@ -316,8 +300,39 @@ impl Director {
     }
 }
 
+/// Tells of every destination what became of it.
+pub(super) fn tell_choice<X: Explain>(
+    n: usize,
+    candidates: &Candidates<'_>,
+    chosen: Option<usize>,
+    x: &mut X,
+) {
+    let heard = if x.listens() { candidates.len() } else { 0 };
+    for (position, d) in candidates.iter().take(heard) {
+        x.event(n, || Event::Candidate {
+            destination: d.addr(),
+            weight: d.weight(),
+            active: d.active(),
+            inactive: d.inactive(),
+            eligibility: match () {
+                () if chosen == Some(position) => Eligibility::Chosen,
+                () if d.weight() == 0 => Eligibility::Quiesced,
+                () if d.overloaded() => Eligibility::Overloaded,
+                () => Eligibility::Eligible,
+            },
+        });
+    }
+    if chosen.is_none() {
+        x.event(n, || Event::NoDestination);
+    }
+}
+
 /// The key under which a client is remembered (rule R1).
-fn template_key(service: &ServiceKey, persistence: &Persistence, flow: &FlowKey) -> FlowKey {
+pub(super) fn template_key(
+    service: &ServiceKey,
+    persistence: &Persistence,
+    flow: &FlowKey,
+) -> FlowKey {
     let client =
         Endpoint { addr: persistence.granularity.apply(flow.client_addr()), port: L4Port::ANY };
     let virt = flow.virt();

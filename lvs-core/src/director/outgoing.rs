@@ -188,7 +188,7 @@ impl Director {
     /// A packet that was absorbed in an earlier burst is dropped after all.
     pub(super) fn lose_absorbed(&mut self, reason: DropReason) {
         self.stats.absorbed -= 1;
-        self.stats.dropped[reason.index()] += 1;
+        self.count_drop(reason, None, None);
     }
 
     fn push_parcel(&mut self, outgoing: Outgoing, parcel: Parcel) -> bool {

@@ -89,7 +89,9 @@ impl Director {
             Verdict::Transmit(_) => self.stats.transmitted += 1,
             Verdict::Reply(_) => self.stats.replied += 1,
             Verdict::Absorb => self.stats.absorbed += 1,
-            Verdict::Drop(reason) => self.stats.dropped[reason.index()] += 1,
+            Verdict::Drop(reason) => {
+                self.count_drop(reason, Some(frame.port()), Some(&headers.flow));
+            }
             Verdict::Pass(reason) => self.stats.passed[reason.index()] += 1,
         }
     }

@@ -21,7 +21,9 @@ use crate::wire::arp::{ArpOp, ArpPacket};
 use crate::wire::ethernet::VlanTags;
 
 mod defense;
+mod foretell;
 mod fragments;
+mod inspect;
 mod mss;
 mod nat;
 mod tunnels;

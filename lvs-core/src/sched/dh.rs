@@ -19,13 +19,17 @@ pub(super) const INFO: SchedulerInfo = SchedulerInfo {
 
 /// Buckets are filled with the servers in turn; a bucket whose server is quiesced or full refuses its
 /// clients (rule S10).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct DestinationHashing {
     /// The position of each bucket's server.
     buckets: [Option<u32>; BUCKETS],
 }
 
 impl Schedule for DestinationHashing {
+    fn duplicate(&self) -> Option<Box<dyn Schedule>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn pick(&mut self, candidates: &Candidates<'_>, request: &Request<'_>) -> Option<usize> {
         let bucket = load::bucket_of_256(load::fold(request.flow.virtual_addr()));
         let position = self.buckets[bucket]? as usize;

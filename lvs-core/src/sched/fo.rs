@@ -11,10 +11,14 @@ pub(super) const INFO: SchedulerInfo = SchedulerInfo {
 };
 
 /// The greatest weight; ties go to the server added last (rules S1, S8).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct FailOver;
 
 impl Schedule for FailOver {
+    fn duplicate(&self) -> Option<Box<dyn Schedule>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn pick(&mut self, candidates: &Candidates<'_>, _: &Request<'_>) -> Option<usize> {
         super::first_heaviest(candidates, |d| d.is_eligible())
     }

@@ -11,10 +11,14 @@ pub(super) const INFO: SchedulerInfo = SchedulerInfo {
 };
 
 /// Smallest load; ties go to the server added last (rules S1, S4).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LeastConnection;
 
 impl Schedule for LeastConnection {
+    fn duplicate(&self) -> Option<Box<dyn Schedule>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn pick(&mut self, candidates: &Candidates<'_>, _: &Request<'_>) -> Option<usize> {
         let eligible = candidates.iter().filter(|(_, d)| d.is_eligible());
         eligible.min_by_key(|(_, d)| load::connections(d)).map(|(position, _)| position)

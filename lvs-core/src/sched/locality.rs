@@ -29,7 +29,7 @@ pub(super) const LBLCR: SchedulerInfo = SchedulerInfo {
 
 /// A destination address moves off its server only if that has more active connections than weight and
 /// some other has less than half of its own (rule S13).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Locality {
     entries: Box<[Entry]>,
     /// Servers a set may have: 1 for lblc.
@@ -125,6 +125,10 @@ impl Entry {
 }
 
 impl Schedule for Locality {
+    fn duplicate(&self) -> Option<Box<dyn Schedule>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn pick(&mut self, candidates: &Candidates<'_>, request: &Request<'_>) -> Option<usize> {
         let set_max = self.set_max;
         let entry = self.entry(request.flow.virtual_addr());

@@ -29,7 +29,7 @@ pub(super) const INFO: SchedulerInfo = SchedulerInfo {
 /// Every server walks the table in an order of its own and takes free slots in turn, more turns for more
 /// weight. The weight that counts is the last one that was not 0, so quiescing a server moves nobody
 /// else's clients (rule S11; Eisenbud et al., "Maglev", NSDI 2016, §3.4).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Maglev {
     /// The position of each slot's server.
     slots: Box<[u32]>,
@@ -46,6 +46,10 @@ struct Walk {
 }
 
 impl Schedule for Maglev {
+    fn duplicate(&self) -> Option<Box<dyn Schedule>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn pick(&mut self, candidates: &Candidates<'_>, request: &Request<'_>) -> Option<usize> {
         let port = if self.with_port { u32::from(request.flow.client_port().0) } else { 0 };
         let client = load::fold(request.flow.client_addr()).wrapping_add(port);

@@ -119,6 +119,13 @@ pub trait Schedule: fmt::Debug + Send {
     /// must not allocate.
     fn pick(&mut self, candidates: &Candidates<'_>, request: &Request<'_>) -> Option<usize>;
 
+    /// Another one in the same state, which may be asked in this one's place where nothing is to change:
+    /// for [`Director::explain_flow`](crate::director::Director::explain_flow). `None`, unless it is
+    /// overridden: then nobody can foretell what this scheduler will choose.
+    fn duplicate(&self) -> Option<Box<dyn Schedule>> {
+        None
+    }
+
     /// Told after the list changed.
     fn changed(&mut self, _candidates: &Candidates<'_>, _change: Change) {}
 }

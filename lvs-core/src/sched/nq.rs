@@ -12,10 +12,14 @@ pub(super) const INFO: SchedulerInfo = SchedulerInfo {
 
 /// The first eligible server without an active connection, whatever its weight, else the shortest expected
 /// delay (rule S6).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct NeverQueue;
 
 impl Schedule for NeverQueue {
+    fn duplicate(&self) -> Option<Box<dyn Schedule>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn pick(&mut self, candidates: &Candidates<'_>, _: &Request<'_>) -> Option<usize> {
         let idle = candidates.iter().find(|(_, d)| d.is_eligible() && d.active() == 0);
         match idle {

@@ -12,13 +12,17 @@ pub(super) const INFO: SchedulerInfo = SchedulerInfo {
 
 /// The pointer goes on from the server used last; a server added meanwhile is met when it wraps;
 /// deleting the server it stands on moves it back by one (rule S2).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct RoundRobin {
     /// The position used last; `None` is the head of the list, before the first.
     last: Option<usize>,
 }
 
 impl Schedule for RoundRobin {
+    fn duplicate(&self) -> Option<Box<dyn Schedule>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn pick(&mut self, candidates: &Candidates<'_>, _: &Request<'_>) -> Option<usize> {
         let len = candidates.len();
         let first = self.last.map_or(0, |last| last + 1);

@@ -20,7 +20,7 @@ pub(super) const INFO: SchedulerInfo = SchedulerInfo {
 
 /// Each server owns as many buckets in a row as its weight, a quiesced one too; its clients are refused
 /// unless `sh-fallback` looks on (rule S9).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SourceHashing {
     /// The position of each bucket's server.
     buckets: [Option<u32>; BUCKETS],
@@ -29,6 +29,10 @@ struct SourceHashing {
 }
 
 impl Schedule for SourceHashing {
+    fn duplicate(&self) -> Option<Box<dyn Schedule>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn pick(&mut self, candidates: &Candidates<'_>, request: &Request<'_>) -> Option<usize> {
         let port = if self.with_port { u32::from(request.flow.client_port().0) } else { 0 };
         let client = load::fold(request.flow.client_addr());

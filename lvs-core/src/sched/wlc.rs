@@ -11,10 +11,14 @@ pub(super) const INFO: SchedulerInfo = SchedulerInfo {
 };
 
 /// Smallest load ÷ weight; ties go to the server added last (rules S1, S4).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct WeightedLeastConnection;
 
 impl Schedule for WeightedLeastConnection {
+    fn duplicate(&self) -> Option<Box<dyn Schedule>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn pick(&mut self, candidates: &Candidates<'_>, _: &Request<'_>) -> Option<usize> {
         load::least(candidates, load::connections)
     }

@@ -17,7 +17,7 @@ pub(super) const INFO: SchedulerInfo = SchedulerInfo {
 
 /// The walk: from the position onwards, the first server with weight ≥ `current` wins; passing the end
 /// lowers `current` by `step`, and below 1 it becomes `most` again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct WeightedRoundRobin {
     /// The position used last; `None` is the head of the list.
     position: Option<usize>,
@@ -38,6 +38,10 @@ impl WeightedRoundRobin {
 }
 
 impl Schedule for WeightedRoundRobin {
+    fn duplicate(&self) -> Option<Box<dyn Schedule>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn pick(&mut self, candidates: &Candidates<'_>, _: &Request<'_>) -> Option<usize> {
         if self.most == 0 {
             return None;

@@ -28,7 +28,7 @@ const MODULES: &[(&str, Allowed)] = &[
     ("io::mem", Allowed::Only(&["drop", "ids", "io", "time"])),
     ("io", Allowed::Only(&["drop", "ids", "time"])),
     ("limits", Allowed::Only(&[])),
-    ("listing", Allowed::Only(&["addr", "command", "flow", "ids", "stats", "time"])),
+    ("listing", Allowed::Only(&["addr", "command", "dest", "flow", "ids", "stats", "time"])),
     ("local", Allowed::Only(&["flow", "lookup"])),
     ("lookup", Allowed::Only(&[])),
     ("manual", Allowed::Only(&[])),
