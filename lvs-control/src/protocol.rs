@@ -18,7 +18,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{About, Change, Connection, Plan, Service, ServiceName, Settings, Totals};
+use std::net::SocketAddr;
+
+use crate::data::{
+    About, Change, Connection, Details, Dropped, Flow, Forecast, PacketStep, Plan, Service,
+    ServiceName, Settings, Totals, Traced,
+};
+use crate::desk::TraceFilter;
 
 /// The version of this protocol.
 pub const VERSION: u32 = 1;
@@ -61,6 +67,37 @@ pub enum Request {
     Settings,
     /// What is counted beside services, drops by reason among it: answered by [`Reply::Totals`].
     Totals,
+    /// What would become of a packet of a client's now: answered by [`Reply::Explanation`]. Nothing changes.
+    Explain {
+        /// The packet.
+        flow: Flow,
+        /// The bits of its TCP flags, as in the header; absent for the first packet of a connection.
+        tcp_flags: Option<u8>,
+        /// The interface it comes in by; absent for the first there is.
+        interface: Option<String>,
+    },
+    /// Packets as they are decided about: [`Reply::Traced`] again and again, until so many were told or the
+    /// client leaves.
+    Trace {
+        /// Which.
+        filter: TraceFilter,
+        /// How many; absent without end.
+        packets: Option<u64>,
+    },
+    /// Drops by reason, with the last of each: answered by [`Reply::Drops`].
+    Drops,
+    /// One connection or template: answered by [`Reply::Details`]. Refused if there is none.
+    Connection {
+        /// As listings show it; a template's client has port 0.
+        flow: Flow,
+    },
+    /// What keeps a real server at work, and until when: answered by [`Reply::Forecast`].
+    Forecast {
+        /// The service.
+        service: ServiceName,
+        /// The real server.
+        server: SocketAddr,
+    },
     /// Lines of `iptables … -j MARK` and of sysctl, beside what is there.
     Amend {
         /// The lines.
@@ -92,6 +129,16 @@ pub enum Reply {
     Settings(Settings),
     /// What is counted beside services.
     Totals(Box<Totals>),
+    /// What would become of a packet.
+    Explanation(Vec<PacketStep>),
+    /// Packets that were decided about.
+    Traced(Traced),
+    /// What was dropped.
+    Drops(Vec<Dropped>),
+    /// One connection or template.
+    Details(Box<Details>),
+    /// What is left of a real server's work.
+    Forecast(Forecast),
     /// What became of each change; `null` for one that was carried out.
     Outcomes(Vec<Option<Refusal>>),
     /// What a rules file changes.

@@ -6,12 +6,16 @@
 
 mod apply;
 mod complete;
+mod drain;
 mod json;
 mod list;
 mod manual;
 mod options;
 mod restore;
 mod save;
+mod steps;
+mod trace;
+mod why;
 
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
@@ -72,6 +76,11 @@ pub const COMMANDS: &[OwnCommand] = &[
     OwnCommand { name: "ip6tables", usage: "-t mangle -A PREROUTING … -j MARK --set-mark N", help: "the same for IPv6", run: apply::ip6tables },
     OwnCommand { name: "sysctl", usage: "[net.ipv4.vs.NAME=VALUE …]", help: "set switches, or list them", run: apply::sysctl },
     OwnCommand { name: "about", usage: "", help: "say which director answers", run: list::about },
+    OwnCommand { name: "explain", usage: "tcp|udp|sctp CLIENT:PORT VIP:PORT [--flags LETTERS] [--in INTERFACE]", help: "tell where a packet would go now, and why; nothing changes", run: why::explain },
+    OwnCommand { name: "trace", usage: "[tcp|udp|sctp] [--client ADDR[:PORT]] [--vip ADDR[:PORT]] [--server ADDR[:PORT]] [--drops] [-c N]", help: "show what is decided about packets as they come", run: trace::trace },
+    OwnCommand { name: "drops", usage: "", help: "list dropped frames by reason, with the last of each", run: why::drops },
+    OwnCommand { name: "connection", usage: "tcp|udp|sctp CLIENT[:PORT] VIP:PORT", help: "show one connection, or one template, with everything known of it", run: why::connection },
+    OwnCommand { name: "drain", usage: "VIP:PORT SERVER[:PORT] [--deadline TIME]", help: "send a real server no new clients, wait until its connections have ended, then remove it", run: drain::drain },
     OwnCommand { name: "completions", usage: "bash|zsh|fish", help: "print what makes a shell complete command lines", run: complete::completions },
     OwnCommand { name: "man", usage: "", help: "print the manual page, for man -l", run: manual::manual },
 ];
@@ -226,6 +235,11 @@ impl Typed<'_, '_> {
 
     fn change(&mut self, command: Command) -> Result<(), Failure> {
         let change = Change::try_from(&command).map_err(|e| Failure::refused(e.to_string()))?;
+        self.carry(change)
+    }
+
+    /// Has one change carried out.
+    pub(super) fn carry(&mut self, change: Change) -> Result<(), Failure> {
         match self.ask(Request::Change { changes: vec![change] })? {
             Some(Reply::Outcomes(outcomes)) => match outcomes.into_iter().next().flatten() {
                 Some(refusal) => Err(ClientError::Refused(refusal).into()),

@@ -6,8 +6,11 @@
 
 mod change;
 mod connection;
+mod details;
+mod drops;
 mod plan;
 mod service;
+mod step;
 mod text;
 mod totals;
 
@@ -18,12 +21,15 @@ use serde::{Deserialize, Serialize};
 
 pub use change::Change;
 pub use connection::Connection;
+pub use details::{Details, Forecast};
+pub use drops::{Dropped, LastDropped};
 pub use plan::{Affected, Plan, Step, StepKind};
 pub use service::{
     Checksum, Counters, IpFamily, Method, Rates, Server, ServerSpec, Service, ServiceName,
     ServiceSpec, Tunnel, TunnelKind,
 };
 
+pub use step::{Flow, PacketStep, Traced, TracedPacket};
 pub use totals::Totals;
 
 /// Why data cannot be what it claims to be.

@@ -4,7 +4,8 @@ use lvs_admin::diff::Running;
 use lvs_admin::listing;
 use lvs_admin::rules::TUNABLES;
 use lvs_core::command::{ApplyError, ServiceKey};
-use lvs_core::listing::{Cursor, ServiceCursor, ServiceEntry};
+use lvs_core::flow::Endpoint;
+use lvs_core::listing::{Cursor, Forecast, ServiceCursor, ServiceEntry};
 use lvs_core::time::Instant;
 
 use super::{Answer, Program, ServiceRates};
@@ -22,6 +23,7 @@ pub(super) enum Listing {
     One(ServiceKey),
     Services(ServiceCursor),
     Connections(Cursor),
+    Forecast(ServiceKey, Endpoint, Cursor, Forecast),
 }
 
 impl Listing {
@@ -31,6 +33,10 @@ impl Listing {
 
     pub(super) fn connections() -> Listing {
         Listing::Connections(Cursor::default())
+    }
+
+    pub(super) fn forecast(key: ServiceKey, server: Endpoint) -> Listing {
+        Listing::Forecast(key, server, Cursor::default(), Forecast::default())
     }
 
     /// The next part, with the end of the answer behind the last; and whether there is more.
@@ -56,6 +62,13 @@ impl Listing {
                 let mut entries = Vec::with_capacity(CONNECTIONS);
                 let more = program.director().connections(now, cursor, CONNECTIONS, &mut entries);
                 (Answer::Connections(entries), more)
+            }
+            Listing::Forecast(key, server, cursor, forecast) => {
+                let server = (&*key, *server);
+                if program.director().forecast(now, server, cursor, CONNECTIONS, forecast) {
+                    return (Vec::new(), true);
+                }
+                (Answer::Reply(Reply::Forecast((*forecast).into())), false)
             }
         };
         let mut answers = vec![answer];

@@ -2,6 +2,8 @@
 
 mod asker;
 mod listings;
+mod questions;
+mod traces;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -13,9 +15,11 @@ use lvs_admin::listing::Rates;
 use lvs_admin::rules::{MarkLine, Rules, Setting};
 use lvs_core::command::{Command, ServiceKey};
 use lvs_core::director::Director;
-use lvs_core::flow::Endpoint;
+use lvs_core::flow::{Endpoint, FlowKey};
 use lvs_core::ids::PortId;
+use lvs_core::io::Frame;
 use lvs_core::listing::{ConnectionEntry, ServiceEntry};
+use lvs_core::state::Signal;
 use lvs_core::time::Instant;
 
 use crate::data::{self, About, Plan, Totals};
@@ -23,6 +27,8 @@ use crate::protocol::{Refusal, Reply};
 use crate::server::{Patience, Place, Server, ServerError};
 pub use asker::{Asker, Replies, Stopping};
 use listings::Listing;
+use traces::Traces;
+pub use traces::{TraceFilter, TracedBurst};
 
 /// Changes carried out in one step.
 const CHANGES_PER_STEP: usize = 32;
@@ -82,6 +88,28 @@ pub enum Order {
     Settings,
     /// What is counted beside services.
     Totals,
+    /// What would become of a packet.
+    Explain {
+        /// Where it comes from and goes to.
+        flow: FlowKey,
+        /// What it says.
+        signal: Signal,
+        /// Where it comes in.
+        interface: Option<String>,
+    },
+    /// Packets as they are decided about.
+    Trace {
+        /// Which.
+        filter: TraceFilter,
+        /// How many; absent without end.
+        packets: Option<u64>,
+    },
+    /// What was dropped.
+    Drops,
+    /// One connection or template.
+    Connection(FlowKey),
+    /// What keeps a real server of a service at work.
+    Forecast(ServiceKey, Endpoint),
     /// Marks and switches to add.
     Amend {
         /// The marks.
@@ -106,6 +134,8 @@ pub enum Answer {
     Services(Vec<(ServiceEntry, ServiceRates)>),
     /// Connections and templates.
     Connections(Vec<ConnectionEntry>),
+    /// Packets that were decided about.
+    Traced(TracedBurst),
     /// Everything else.
     Reply(Reply),
 }
@@ -115,6 +145,7 @@ impl Answer {
     pub fn into_reply(self) -> Reply {
         match self {
             Answer::Reply(reply) => reply,
+            Answer::Traced(burst) => Reply::Traced(burst.into_data()),
             Answer::Connections(entries) => {
                 Reply::Connections(entries.iter().map(data::Connection::from).collect())
             }
@@ -225,6 +256,7 @@ enum Work {
 pub struct Desk {
     jobs: Receiver<Job>,
     tasks: VecDeque<Task>,
+    traces: Traces,
     asker: Asker,
     /// Keeps the socket; it goes with the desk.
     server: Option<Server>,
@@ -235,7 +267,7 @@ impl Desk {
     /// there is something to do, and must make the loop call [`serve`](Desk::serve).
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Desk {
         let (asker, jobs) = Asker::new(Arc::new(wake));
-        Desk { jobs, tasks: VecDeque::new(), asker, server: None }
+        Desk { jobs, tasks: VecDeque::new(), traces: Traces::default(), asker, server: None }
     }
 
     /// Opens a socket and a desk for it; `wake` as for [`new`](Desk::new).
@@ -270,11 +302,30 @@ impl Desk {
         self.server.as_ref().map(Server::path)
     }
 
+    /// Has a director decide about a burst, and tells of it whoever traces. As long as nobody does this is
+    /// [`Director::process_burst`].
+    #[inline]
+    pub fn process_burst(
+        &mut self,
+        now: Instant,
+        director: &mut Director,
+        frames: &mut [Frame<'_>],
+    ) {
+        match self.traces.is_empty() {
+            true => director.process_burst(now, frames),
+            false => self.traces.process_burst(now, director, frames),
+        }
+    }
+
     /// Does one step, if there is something to do. Returns whether to come back at once.
     pub fn serve(&mut self, now: Instant, program: &mut dyn Program) -> bool {
         // New requests first: they are short, and what takes long goes on in turns.
+        self.traces.pulse(now);
         if let Ok(job) = self.jobs.try_recv() {
-            if let Some(task) = begin(now, job, program) {
+            if let Order::Trace { filter, packets } = job.order {
+                let names = program.about().interfaces;
+                self.traces.begin(now, (filter, packets), names, job.answers);
+            } else if let Some(task) = begin(now, job, program) {
                 self.tasks.push_back(task);
             }
             return true;
@@ -324,6 +375,17 @@ fn begin(now: Instant, job: Job, program: &mut dyn Program) -> Option<Task> {
         Order::Totals => {
             let rates = program.total_rates().into();
             Ok(Some(Reply::Totals(Box::new(Totals::of(program.director(), rates)))))
+        }
+        Order::Explain { flow, signal, interface } => {
+            questions::explain(now, program, (flow, signal), interface.as_deref()).map(Some)
+        }
+        // The desk itself answers.
+        Order::Trace { .. } => Ok(None),
+        Order::Drops => Ok(Some(questions::drops(now, program))),
+        Order::Connection(key) => questions::connection(now, program, &key).map(Some),
+        Order::Forecast(key, server) => {
+            let work = Work::List(Listing::forecast(key, server));
+            return Some(Task { work, answers, held: VecDeque::new() });
         }
         Order::Amend { marks, settings } => program.amend(now, &marks, &settings).map(|()| None),
         Order::Apply { rules, dry_run } => {

@@ -1,6 +1,7 @@
 //! One connection: reads a request, has it answered, writes the answer.
 
 use std::io::{self, BufReader, BufWriter, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -8,6 +9,9 @@ use std::time::{Duration, Instant};
 use lvs_admin::names::Services;
 use lvs_admin::rules::{RuleLine, Rules, Supported};
 use lvs_core::command::Command;
+use lvs_core::flow::{Endpoint, FlowKey, Protocol};
+use lvs_core::state::Signal;
+use lvs_core::wire::tcp::TcpFlags;
 use serde::Deserialize;
 
 use super::{REQUESTS_MAX, Shared};
@@ -243,12 +247,39 @@ fn order(request: Request) -> Result<Order, Refusal> {
         Request::Connections => Order::Connections,
         Request::Settings => Order::Settings,
         Request::Totals => Order::Totals,
+        Request::Explain { flow, tcp_flags, interface } => {
+            let signal = match (flow.protocol, tcp_flags) {
+                (Protocol::TCP, Some(bits)) => Some(Signal::Tcp(TcpFlags(bits))),
+                (protocol, _) => Signal::opening(protocol),
+            };
+            let signal = signal.ok_or_else(|| {
+                Refusal::new(format!("{} has no connections: tcp, udp, sctp", flow.protocol))
+            })?;
+            Order::Explain { flow: key(&flow)?, signal, interface }
+        }
+        Request::Trace { filter, packets } => Order::Trace { filter, packets },
+        Request::Drops => Order::Drops,
+        Request::Connection { flow } => Order::Connection(key(&flow)?),
+        Request::Forecast { service, server } => {
+            let server = Endpoint::new(server.ip(), server.port());
+            Order::Forecast(service.try_into().map_err(wrong)?, server)
+        }
         Request::Amend { text } => amend(&text)?,
         Request::Apply { file, text, dry_run } => {
             let rules = Box::new(parse(&file, &text)?);
             Order::Apply { rules, dry_run }
         }
     })
+}
+
+/// A flow as the key of a table.
+fn key(flow: &data::Flow) -> Result<FlowKey, Refusal> {
+    if flow.client.is_ipv4() != flow.virt.is_ipv4() {
+        let message = format!("{} and {} are of two address families", flow.client, flow.virt);
+        return Err(Refusal::new(message));
+    }
+    let end = |addr: SocketAddr| Endpoint::new(addr.ip(), addr.port());
+    Ok(FlowKey::new(flow.protocol, end(flow.client), end(flow.virt)))
 }
 
 fn parse(file: &str, text: &str) -> Result<Rules, Refusal> {
@@ -298,6 +329,10 @@ mod tests {
         r#"{"version":1,"request":{"change":{"changes":["clear",{"zero":{"service":null}},{"set_timeouts":{"tcp_s":9,"tcp_fin_s":null,"udp_s":18446744073709551615}}]}}}"#,
         r#"{"version":1,"request":{"change":{"changes":[{"add_service":{"service":{"protocol":"udp","address":"2001:db8::1","port":53},"scheduler":"mh","scheduler_flags":[1,3],"persistent_s":60,"granularity":"64","one_packet":true}}]}}}"#,
         r#"{"version":1,"request":{"change":{"changes":[{"edit_server":{"service":{"mark":1,"family":"ipv4"},"server":{"address":"10.1.0.2","port":0,"method":"tunnel","tunnel":{"kind":"gue","port":6080,"checksum":"remote"},"weight":4294967295}}}]}}}"#,
+        r#"{"version":1,"request":{"explain":{"flow":{"protocol":"tcp","client":"192.0.2.7:9","virtual":"10.0.0.1:80"},"tcp_flags":16,"interface":"eth0"}}}"#,
+        r#"{"version":1,"request":{"trace":{"filter":{"protocol":"tcp","client":"192.0.2.7:9","virtual":null,"server":"10.1.0.2:80"},"packets":3}}}"#,
+        r#"{"version":1,"request":{"connection":{"flow":{"protocol":"udp","client":"[2001:db8::7]:0","virtual":"[2001:db8::1]:53"}}}}"#,
+        r#"{"version":1,"request":{"forecast":{"service":{"mark":7,"family":"ipv4"},"server":"10.1.0.2:80"}}}"#,
         r#"{"version":1,"request":{"amend":{"text":"sysctl -w net.ipv4.vs.sloppy_tcp=1"}}}"#,
         r#"{"version":1,"request":{"apply":{"file":"f","text":"-A -t 10.0.0.1:80\n","dry_run":true}}}"#,
     ];

@@ -117,8 +117,15 @@ pub(crate) fn loaded(clients: u32) -> Director {
     director
 }
 
+/// Has a director decide about a frame.
+pub(crate) fn exchange(director: &mut Director, frame: &[u8]) {
+    let mut io = MemIo::new(1);
+    io.push(PortId(0), frame);
+    let Ok(_) = io.exchange(&mut |frames| director.process_burst(Instant::ZERO, frames));
+}
+
 /// A UDP datagram to the service.
-fn datagram(source: Ipv4Addr, port: u16) -> Vec<u8> {
+pub(crate) fn datagram(source: Ipv4Addr, port: u16) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0];
     let mut ip = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0];
     ip.extend_from_slice(&source.octets());

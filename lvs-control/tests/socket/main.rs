@@ -6,3 +6,4 @@ mod console;
 mod director;
 mod file;
 mod metrics;
+mod why;

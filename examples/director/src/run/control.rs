@@ -50,6 +50,11 @@ impl Control {
         Ok(Control { desk: Some(desk), _metrics: metrics, ..Control::default() })
     }
 
+    /// Where live decisions are told.
+    pub(super) fn desk(&mut self) -> Option<&mut Desk> {
+        self.desk.as_mut()
+    }
+
     /// When there is something to do without a request.
     pub(super) fn due(&self) -> Option<Instant> {
         self.desk.as_ref().map(|_| self.rates.due())

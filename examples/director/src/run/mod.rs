@@ -176,8 +176,12 @@ impl Runtime<'_> {
         let (director, takeover) = (&mut self.director, &self.takeover);
         let guarded = self.guard.is_some();
         let mut answers = self.answers.as_mut();
+        let mut desk = self.control.desk();
         let report = self.io.exchange(&mut |frames| {
-            director.process_burst(now, frames);
+            match &mut desk {
+                Some(desk) => desk.process_burst(now, director, frames),
+                None => director.process_burst(now, frames),
+            }
             if guarded {
                 for frame in frames.iter_mut() {
                     forward_hidden(now, director, takeover, frame);

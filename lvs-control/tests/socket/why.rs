@@ -1,0 +1,179 @@
+//! Why a packet goes where it goes, what was dropped, and what becomes of a server that is to go.
+
+use lvs_control::Desk;
+use lvs_control::console::Console;
+use lvs_control::server::Patience;
+use lvs_core::director::Director;
+use lvs_core::ids::PortId;
+use lvs_core::io::FrameIo;
+use lvs_core::io::mem::MemIo;
+use lvs_core::time::Instant;
+
+use crate::answers::{datagram, exchange, loaded};
+use crate::director::{Alone, Running, SocketPath, command, wait_until};
+
+/// A director with three connections, whose server has got company, and a persistent service.
+fn director() -> Director {
+    let mut director = loaded(3);
+    for line in [
+        "-a -u 10.0.0.1:53 -r 10.1.0.3 -w 2",
+        "-a -u 10.0.0.1:53 -r 10.1.0.4 -w 0",
+        "-A -t 10.0.0.1:80 -s wlc -p 300",
+        "-a -t 10.0.0.1:80 -r 10.1.0.2 -m",
+        "-a -t 10.0.0.1:80 -r 10.9.0.2",
+    ] {
+        director.apply(Instant::ZERO, command(line)).unwrap();
+    }
+    let mut broken = datagram([192, 0, 0, 1].into(), 9);
+    broken[24] ^= 1;
+    exchange(&mut director, &broken);
+    director
+}
+
+fn running() -> Running {
+    Running::run(director(), Patience::default(), SocketPath::new()).unwrap()
+}
+
+fn typed(running: &Running, line: &str) -> String {
+    let (status, output, errors) = running.lvsadm(line, "");
+    assert_eq!((status, errors.as_str()), (0, ""), "{line}");
+    output
+}
+
+#[test]
+fn explain_tells_where_a_packet_would_go_and_leaves_no_trace() {
+    let running = running();
+    let before = ["-L -n --stats", "-L -n -c", "drops"].map(|line| typed(&running, line));
+    let mut story = String::new();
+    for line in [
+        "explain udp 192.0.0.0:1024 10.0.0.1:53",
+        "explain udp 192.0.0.0:9 10.0.0.1:53",
+        "explain tcp 192.0.2.7:40000 10.0.0.1:80 --in eth0",
+        "explain tcp 192.0.2.7:40000 10.0.0.1:80 --flags A",
+        "explain tcp 192.0.2.7:40000 10.0.0.1:81",
+        "explain tcp 192.0.2.7:40000 10.7.0.1:80",
+    ] {
+        let told = typed(&running, line);
+        assert_eq!(typed(&running, line), told, "and again the same");
+        story += &format!("$ lvsadm {line}\n{told}\n");
+    }
+    insta::assert_snapshot!("explain", story);
+    let after = ["-L -n --stats", "-L -n -c", "drops"].map(|line| typed(&running, line));
+    assert_eq!(after, before);
+}
+
+#[test]
+fn drops_are_listed_with_the_last_of_each() {
+    let running = running();
+    insta::assert_snapshot!("drops", typed(&running, "drops"));
+    let json = typed(&running, "drops --json");
+    assert!(json.contains(r#""reason":"ipv4-checksum""#), "{json}");
+    assert!(json.contains(r#""count":1"#), "{json}");
+}
+
+#[test]
+fn a_connection_is_shown_with_everything_known() {
+    let running = running();
+    insta::assert_snapshot!(
+        "connection",
+        typed(&running, "connection udp 192.0.0.0:1024 10.0.0.1:53")
+    );
+    let (status, _, errors) = running.lvsadm("connection udp 192.0.0.0:9 10.0.0.1:53", "");
+    assert_eq!(status, 1);
+    assert!(errors.starts_with("no connection and no template UDP 192.0.0.0:9"), "{errors}");
+}
+
+#[test]
+fn a_server_that_is_to_go_is_quiesced_watched_and_removed() {
+    let running = running();
+    let told = typed(&running, "drain -u 10.0.0.1:53 -r 10.1.0.2 --deadline 0");
+    let (story, end) = told.rsplit_once(", after ").unwrap();
+    assert!(end.ends_with(" s\n"), "{end}");
+    insta::assert_snapshot!("drain", story);
+    // One without connections goes at once.
+    let told = typed(&running, "drain 10.0.0.1:80 10.1.0.2:80");
+    assert!(told.contains("10.1.0.2:80 is removed from TCP 10.0.0.1:80, after 0."), "{told}");
+    let listing = typed(&running, "-L -n");
+    assert!(!listing.contains("10.1.0.2"), "{listing}");
+    assert!(listing.contains("10.1.0.3"), "{listing}");
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_with_what_to_type() {
+    let running = running();
+    for (line, status, wanted) in [
+        ("explain tcp 192.0.2.7:1", 2, "protocol, client and virtual address are needed"),
+        ("explain icmp 192.0.2.7 10.0.0.1", 2, "icmp: no protocol that is balanced"),
+        ("explain tcp nobody:1 10.0.0.1:80", 2, "nobody:1: no address"),
+        ("explain tcp 192.0.2.7:1 [2001:db8::1]:80", 255, "two address families"),
+        ("explain tcp 192.0.2.7:1 10.0.0.1:80 --in eth7", 255, "no interface eth7; it has eth0"),
+        ("explain tcp 192.0.2.7:1 10.0.0.1:80 --flags X", 2, "are no flags of TCP"),
+        ("explain udp 192.0.2.7:1 10.0.0.1:80 --flags A", 2, "only TCP has flags"),
+        ("trace icmp", 2, "icmp: unknown filter"),
+        ("trace -c none", 2, "is no number of packets"),
+        ("trace --vip", 2, "--vip: missing argument"),
+        ("drops all", 2, "unexpected argument all"),
+        ("drain 10.0.0.1:80", 2, "which real server of which service?"),
+        ("drain 10.0.0.1:80 10.1.0.2:80 --deadline soon", 2, "is no time"),
+        ("drain 10.0.0.1:80 10.1.0.9:80", 255, "has no real server 10.1.0.9:80"),
+        ("drain 10.0.0.1:8 10.1.0.9:80", 1, "No such service"),
+    ] {
+        let (got, _, errors) = running.lvsadm(line, "");
+        assert_eq!(got, status, "{line}: {errors}");
+        assert!(errors.contains(wanted), "{line}: {errors}");
+    }
+}
+
+/// A desk and a director in the test's own hands, with a client in a thread.
+#[test]
+fn traced_packets_are_told_as_they_come_and_who_reads_slowly_loses_some() {
+    let path = SocketPath::new();
+    let (woken, wakes) = std::sync::mpsc::channel();
+    let mut desk = Desk::open(&path, move || {
+        let _gone = woken.send(());
+    })
+    .unwrap();
+    let mut program = Alone { director: director() };
+    let typed = std::thread::spawn({
+        let socket = path.to_path_buf();
+        move || {
+            let mut output = Vec::new();
+            let line = ["trace", "udp", "--vip", "10.0.0.1", "-c", "40"];
+            let status = Console {
+                program: "lvsadm",
+                socket,
+                names: &lvs_admin::names::NumericOnly,
+                hints: true,
+                input: &mut std::io::empty(),
+                output: &mut output,
+                errors: &mut std::io::sink(),
+            }
+            .run(&line);
+            (status, String::from_utf8(output).unwrap())
+        }
+    });
+    wakes.recv_timeout(crate::director::PATIENCE).unwrap();
+    assert!(desk.serve(Instant::ZERO, &mut program));
+    let mut io = MemIo::new(1);
+    // Each burst has more packets that are asked for than are told of one.
+    for burst in 0..2u64 {
+        let now = Instant::from_millis(1500 + burst);
+        for client in 0..33 {
+            io.push(PortId(0), &datagram([192, 0, 0, client].into(), 1024));
+        }
+        io.push(PortId(0), &[2; 10]);
+        let director = &mut program.director;
+        let Ok(_) = io.exchange(&mut |frames| desk.process_burst(now, director, frames));
+        desk.serve(now, &mut program);
+    }
+    wait_until("the trace has ended", || {
+        desk.serve(Instant::from_secs(2), &mut program);
+        typed.is_finished()
+    });
+    let (status, story) = typed.join().unwrap();
+    assert_eq!(status, 0);
+    let packets = story.lines().filter(|line| line.starts_with("1.50")).count();
+    assert_eq!(packets, 40, "{story}");
+    let start: Vec<&str> = story.lines().take(12).collect();
+    insta::assert_snapshot!("trace", start.join("\n"));
+}
