@@ -14,6 +14,8 @@ mod options;
 mod restore;
 mod save;
 mod steps;
+#[cfg(feature = "top")]
+mod top;
 mod trace;
 mod why;
 
@@ -78,6 +80,8 @@ pub const COMMANDS: &[OwnCommand] = &[
     OwnCommand { name: "about", usage: "", help: "say which director answers", run: list::about },
     OwnCommand { name: "explain", usage: "tcp|udp|sctp CLIENT:PORT VIP:PORT [--flags LETTERS] [--in INTERFACE]", help: "tell where a packet would go now, and why; nothing changes", run: why::explain },
     OwnCommand { name: "trace", usage: "[tcp|udp|sctp] [--client ADDR[:PORT]] [--vip ADDR[:PORT]] [--server ADDR[:PORT]] [--drops] [-c N]", help: "show what is decided about packets as they come", run: trace::trace },
+    #[cfg(feature = "top")]
+    OwnCommand { name: "top", usage: "", help: "show services and real servers at work, with rates, history and drops, on the whole terminal", run: top::top },
     OwnCommand { name: "drops", usage: "", help: "list dropped frames by reason, with the last of each", run: why::drops },
     OwnCommand { name: "connection", usage: "tcp|udp|sctp CLIENT[:PORT] VIP:PORT", help: "show one connection, or one template, with everything known of it", run: why::connection },
     OwnCommand { name: "drain", usage: "VIP:PORT SERVER[:PORT] [--deadline TIME]", help: "send a real server no new clients, wait until its connections have ended, then remove it", run: drain::drain },
