@@ -18,6 +18,11 @@ pub(crate) const INFO: SchedulerInfo = SchedulerInfo {
 struct Subnet;
 
 impl Schedule for Subnet {
+    /// It remembers nothing, so that another one foretells what it will choose (`lvsadm explain`).
+    fn duplicate(&self) -> Option<Box<dyn Schedule>> {
+        Some(Box::new(Subnet))
+    }
+
     fn pick(&mut self, candidates: &Candidates<'_>, request: &Request<'_>) -> Option<usize> {
         let network = network(request.flow.client_addr());
         let eligible = candidates.iter().filter(|(_, d)| d.is_eligible());

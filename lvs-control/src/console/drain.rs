@@ -30,7 +30,10 @@ pub(super) fn drain(typed: &mut Typed<'_, '_>, words: &[&str]) -> Result<(), Fai
     }
     let settings = typed.settings()?;
     let output = &mut *typed.console.output;
-    writeln!(output, "{server} of {key} takes no new clients (its weight was {weight})")?;
+    writeln!(
+        output,
+        "{server} of {key} takes no new clients (its weight was {weight}); it stays so if you interrupt this"
+    )?;
     let stays = settings.sysctls.get("expire_quiescent_template").is_none_or(|&on| on == 0);
     if found.persistent > 0 && stays {
         writeln!(

@@ -29,11 +29,7 @@ fn show(typed: &mut Typed<'_, '_>, traced: &Traced) -> Result<(), Failure> {
         return traced.packets.iter().try_for_each(|packet| json::print(typed, packet));
     }
     if traced.lost > 0 {
-        writeln!(
-            typed.console.output,
-            "… {} packets came too fast and are not shown",
-            traced.lost
-        )?;
+        writeln!(typed.console.output, "… {} more came too fast", traced.lost)?;
     }
     for packet in &traced.packets {
         typed.console.output.write_all(text(packet).as_bytes())?;

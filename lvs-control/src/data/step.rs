@@ -280,7 +280,7 @@ fn eligible(eligibility: Eligibility) -> &'static str {
 pub struct Traced {
     /// In order; none, from time to time, as a sign of life.
     pub packets: Vec<TracedPacket>,
-    /// Packets before these that were asked for and not told, because they came too fast.
+    /// Packets besides that were asked for and not told, because they came too fast.
     pub lost: u64,
 }
 

@@ -4,9 +4,9 @@ use lvs_control::Desk;
 use lvs_control::console::Console;
 use lvs_control::server::Patience;
 use lvs_core::director::Director;
+use lvs_core::drop::DropReason;
 use lvs_core::ids::PortId;
-use lvs_core::io::FrameIo;
-use lvs_core::io::mem::MemIo;
+use lvs_core::io::{Frame, Verdict};
 use lvs_core::time::Instant;
 
 use crate::answers::{datagram, exchange, loaded};
@@ -154,16 +154,16 @@ fn traced_packets_are_told_as_they_come_and_who_reads_slowly_loses_some() {
     });
     wakes.recv_timeout(crate::director::PATIENCE).unwrap();
     assert!(desk.serve(Instant::ZERO, &mut program));
-    let mut io = MemIo::new(1);
-    // Each burst has more packets that are asked for than are told of one.
     for burst in 0..2u64 {
         let now = Instant::from_millis(1500 + burst);
-        for client in 0..33 {
-            io.push(PortId(0), &datagram([192, 0, 0, client].into(), 1024));
-        }
-        io.push(PortId(0), &[2; 10]);
-        let director = &mut program.director;
-        let Ok(_) = io.exchange(&mut |frames| desk.process_burst(now, director, frames));
+        // More packets that are asked for than are told of one burst.
+        let datagrams = (0..33u8).map(|client| datagram([192, 0, 0, client].into(), 1024));
+        let mut slots: Vec<Vec<u8>> =
+            datagrams.chain([vec![2; 42]]).map(|frame| [vec![0; 128], frame].concat()).collect();
+        let mut frames: Vec<Frame<'_>> =
+            slots.iter_mut().map(|slot| Frame::new(slot, 128, 42, PortId(0))).collect();
+        desk.process_burst(now, &mut program.director, &mut frames);
+        assert!(frames.iter().all(|f| f.verdict != Verdict::Drop(DropReason::Undecided)));
         desk.serve(now, &mut program);
     }
     wait_until("the trace has ended", || {
@@ -174,6 +174,7 @@ fn traced_packets_are_told_as_they_come_and_who_reads_slowly_loses_some() {
     assert_eq!(status, 0);
     let packets = story.lines().filter(|line| line.starts_with("1.50")).count();
     assert_eq!(packets, 40, "{story}");
+    assert!(story.starts_with("… 1 more came too fast\n"), "{story}");
     let start: Vec<&str> = story.lines().take(12).collect();
     insta::assert_snapshot!("trace", start.join("\n"));
 }
