@@ -1,8 +1,9 @@
 //! Why a packet goes where it goes, what was dropped, and what becomes of a server that is to go.
 
-use lvs_control::Desk;
 use lvs_control::console::Console;
+use lvs_control::desk::TraceFilter;
 use lvs_control::server::Patience;
+use lvs_control::{Client, Desk, Reply, Request};
 use lvs_core::director::Director;
 use lvs_core::drop::DropReason;
 use lvs_core::ids::PortId;
@@ -177,4 +178,50 @@ fn traced_packets_are_told_as_they_come_and_who_reads_slowly_loses_some() {
     assert!(story.starts_with("… 1 more came too fast\n"), "{story}");
     let start: Vec<&str> = story.lines().take(12).collect();
     insta::assert_snapshot!("trace", start.join("\n"));
+}
+
+#[test]
+fn so_many_may_trace_and_no_more_until_one_leaves_even_if_none_reads() {
+    let path = SocketPath::new();
+    let mut desk = Desk::open(&path, || {}).unwrap();
+    let mut program = Alone { director: director() };
+    let request = || Request::Trace { filter: TraceFilter::default(), packets: None };
+    let mut watching: Vec<Client> = (0..8).map(|_| Client::connect(&path).unwrap()).collect();
+    for client in &mut watching {
+        client.ask(request()).unwrap();
+        wait_until("it is taken", || desk.serve(Instant::ZERO, &mut program));
+    }
+    let asked = |path: &std::path::Path| {
+        let path = path.to_path_buf();
+        std::thread::spawn(move || {
+            let mut client = Client::connect(&path).unwrap();
+            client.ask(request()).unwrap().next().unwrap().map_err(|error| error.to_string())
+        })
+    };
+    let refused = asked(&path);
+    wait_until("it is refused", || {
+        desk.serve(Instant::ZERO, &mut program);
+        refused.is_finished()
+    });
+    assert_eq!(refused.join().unwrap().unwrap_err(), "8 traces run already; end one");
+    // Far more than anybody has room for: the director goes on.
+    let datagram = datagram([192, 0, 0, 0].into(), 1024);
+    let before = program.director.stats().transmitted;
+    for ms in 0..20_000 {
+        let mut slot = [&[0; 128], &datagram[..]].concat();
+        let mut frames = [Frame::new(&mut slot, 128, datagram.len(), PortId(0))];
+        desk.process_burst(Instant::from_millis(ms / 20), &mut program.director, &mut frames);
+    }
+    assert_eq!(program.director.stats().transmitted - before, 20_000);
+    drop(watching);
+    let mut now = Instant::from_secs(1);
+    wait_until("who has gone makes room", || {
+        let next = asked(&path);
+        wait_until("it is answered", || {
+            now = now + lvs_core::time::Duration::from_millis(500);
+            desk.serve(now, &mut program);
+            next.is_finished()
+        });
+        matches!(next.join().unwrap(), Ok(Reply::Traced(_)))
+    });
 }
