@@ -20,99 +20,44 @@ pub struct TunableInfo {
     pub set: fn(&mut Tunables, u32),
 }
 
+/// A switch whose field in [`Tunables`] has its name: on or off, or a number up to the one given.
+macro_rules! switch {
+    ($name:ident) => {
+        TunableInfo {
+            name: stringify!($name),
+            most: 1,
+            get: |tunables| u32::from(tunables.$name),
+            set: |tunables, value| tunables.$name = value != 0,
+        }
+    };
+    ($name:ident, $most:expr) => {
+        TunableInfo {
+            name: stringify!($name),
+            most: $most,
+            get: |tunables| u32::from(tunables.$name),
+            set: |tunables, value| tunables.$name = value as _,
+        }
+    };
+}
+
 /// Every switch, in the order of the alphabet.
 pub const TUNABLES: &[TunableInfo] = &[
-    TunableInfo {
-        name: "am_droprate",
-        most: i32::MAX as u32,
-        get: |tunables| tunables.am_droprate,
-        set: |tunables, value| tunables.am_droprate = value,
-    },
-    TunableInfo {
-        name: "amemthresh",
-        most: i32::MAX as u32,
-        get: |tunables| tunables.amemthresh,
-        set: |tunables, value| tunables.amemthresh = value,
-    },
-    TunableInfo {
-        name: "cache_bypass",
-        most: 1,
-        get: |tunables| u32::from(tunables.cache_bypass),
-        set: |tunables, value| tunables.cache_bypass = value != 0,
-    },
+    switch!(am_droprate, i32::MAX as u32),
+    switch!(amemthresh, i32::MAX as u32),
+    switch!(cache_bypass),
     // The kernel has no such switch: it says which kernel is followed.
-    TunableInfo {
-        name: "compat",
-        most: 1,
-        get: |tunables| u32::from(tunables.compat),
-        set: |tunables, value| tunables.compat = value as u8,
-    },
-    TunableInfo {
-        name: "conn_reuse_mode",
-        most: 7,
-        get: |tunables| u32::from(tunables.conn_reuse_mode),
-        set: |tunables, value| tunables.conn_reuse_mode = value as u8,
-    },
-    TunableInfo {
-        name: "drop_entry",
-        most: 3,
-        get: |tunables| u32::from(tunables.drop_entry),
-        set: |tunables, value| tunables.drop_entry = value as u8,
-    },
-    TunableInfo {
-        name: "drop_packet",
-        most: 3,
-        get: |tunables| u32::from(tunables.drop_packet),
-        set: |tunables, value| tunables.drop_packet = value as u8,
-    },
-    TunableInfo {
-        name: "expire_nodest_conn",
-        most: 1,
-        get: |tunables| u32::from(tunables.expire_nodest_conn),
-        set: |tunables, value| tunables.expire_nodest_conn = value != 0,
-    },
-    TunableInfo {
-        name: "expire_quiescent_template",
-        most: 1,
-        get: |tunables| u32::from(tunables.expire_quiescent_template),
-        set: |tunables, value| tunables.expire_quiescent_template = value != 0,
-    },
-    TunableInfo {
-        name: "nat_icmp_send",
-        most: 1,
-        get: |tunables| u32::from(tunables.nat_icmp_send),
-        set: |tunables, value| tunables.nat_icmp_send = value != 0,
-    },
-    TunableInfo {
-        name: "pmtu_disc",
-        most: 1,
-        get: |tunables| u32::from(tunables.pmtu_disc),
-        set: |tunables, value| tunables.pmtu_disc = value != 0,
-    },
-    TunableInfo {
-        name: "schedule_icmp",
-        most: 1,
-        get: |tunables| u32::from(tunables.schedule_icmp),
-        set: |tunables, value| tunables.schedule_icmp = value != 0,
-    },
-    TunableInfo {
-        name: "secure_tcp",
-        most: 3,
-        get: |tunables| u32::from(tunables.secure_tcp),
-        set: |tunables, value| tunables.secure_tcp = value as u8,
-    },
-    TunableInfo {
-        name: "sloppy_sctp",
-        most: 1,
-        get: |tunables| u32::from(tunables.sloppy_sctp),
-        set: |tunables, value| tunables.sloppy_sctp = value != 0,
-    },
-    TunableInfo {
-        name: "sloppy_tcp",
-        most: 1,
-        get: |tunables| u32::from(tunables.sloppy_tcp),
-        set: |tunables, value| tunables.sloppy_tcp = value != 0,
-    },
+    switch!(compat, 1),
+    switch!(conn_reuse_mode, 7),
+    switch!(drop_entry, 3),
+    switch!(drop_packet, 3),
+    switch!(expire_nodest_conn),
+    switch!(expire_quiescent_template),
+    switch!(nat_icmp_send),
+    switch!(pmtu_disc),
+    switch!(schedule_icmp),
+    switch!(secure_tcp, 3),
+    switch!(sloppy_sctp),
+    switch!(sloppy_tcp),
 ];
 
 /// Switches of the kernel that mean nothing here, each with the reason. A rules file may set them, so that
