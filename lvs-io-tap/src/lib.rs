@@ -53,9 +53,9 @@
 //! One `read` or `write` a frame: the kernel has no call for several. The header lies directly in front of the
 //! frame, in what is its headroom otherwise, so that neither is copied. Measured with
 //! `cargo run --release -p lvs-io-tap --example system_calls` (Linux 6.18, 2-core virtual machine; medians, frames
-//! of 64, 1,514 and 60,000 bytes): `writev` takes 1.03 to 1.18 times as long as `write`, `readv` 1.12 to 1.13 times
+//! of 64, 1,514 and 60,000 bytes): `writev` takes 1.02 to 1.18 times as long as `write`, `readv` 1.10 to 1.13 times
 //! as long as `read`. io_uring with a registered descriptor, one call a burst of 32, takes 0.96 to 1.08 times as
-//! long as `write` and 0.95 times as long as `read`: the calls are the smaller part of a frame's way through the
+//! long as `write` and 0.93 to 0.95 times as long as `read`: the calls are the smaller part of a frame's way through the
 //! host. That is too little for something that containers and hardened kernels forbid.
 //!
 //! # When something fails
