@@ -10,6 +10,7 @@
 
 mod checks;
 mod frames;
+pub mod peer;
 
 use core::time::Duration;
 use std::vec::Vec;

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{LEFT, Lab, checksum_of, virtio_header};
+use crate::common::{LEFT, Lab};
 use lvs_core::addr::MacAddr;
 use lvs_core::ids::PortId;
 use lvs_core::io::Offload;
+use lvs_core::io::conformance::peer::{checksum_of, virtio_header};
 use lvs_core::io::conformance::{self, Harness, PeerFrame};
 use lvs_io_afpacket::{AfPacket, Builder};
 use lvs_testnet::OffloadSocket;

@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::common::{
-    EXPERIMENT, Forwarder, LEFT, Lab, RIGHT, frame, lent, next_event, virtio_header,
-};
+use crate::common::{EXPERIMENT, Forwarder, LEFT, Lab, RIGHT, frame, lent, next_event};
 use lvs_core::addr::MacAddr;
+use lvs_core::io::conformance::peer::virtio_header;
 use lvs_core::io::{Checksum, Frame, Offload, SegmentKind, Segments, Verdict};
 use lvs_io_afpacket::Event;
 use lvs_testnet::{HttpServer, OffloadSocket, PacketSocket, digest_of_pattern, http};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lvs_core::addr::MacAddr;
 use lvs_core::ids::PortId;
-use lvs_core::io::{Checksum, Frame, FrameIo, Offload, SegmentKind, Verdict};
+use lvs_core::io::{Frame, FrameIo, Offload, Verdict};
 use lvs_io_tap::{Builder, Device, Event, Tap};
 use lvs_testnet::{Host, require};
 
@@ -163,38 +163,4 @@ pub(crate) fn cross(io: &mut Tap, count: usize) -> Vec<(Vec<u8>, Offload)> {
         assert!(idle < 6, "only {} of {count} frames arrived", seen.len());
     }
     seen
-}
-
-/// The virtio-net header that a peer sends for `offload`; written apart from the backend's.
-pub(crate) fn virtio_header(offload: &Offload) -> [u8; 10] {
-    let mut fields = [0u16; 4];
-    let (mut flags, mut kind) = (0, 0);
-    if let Some(segments) = offload.segments {
-        kind = match segments.kind {
-            SegmentKind::Tcp4 => 1,
-            SegmentKind::Tcp6 => 4,
-            SegmentKind::Udp => 5,
-        };
-        kind |= if segments.ecn { 0x80 } else { 0 };
-        (fields[0], fields[1]) = (segments.header_len, segments.size);
-    }
-    if let Checksum::Partial { start, offset } = offload.checksum {
-        flags = 1;
-        (fields[2], fields[3]) = (start, offset);
-    }
-    let mut header = [flags, kind, 0, 0, 0, 0, 0, 0, 0, 0];
-    for (bytes, field) in header[2..].chunks_exact_mut(2).zip(fields) {
-        bytes.copy_from_slice(&field.to_ne_bytes());
-    }
-    header
-}
-
-/// The checksum state in a virtio-net header that a peer received.
-pub(crate) fn checksum_of(header: &[u8; 10]) -> Checksum {
-    let field = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
-    match header[0] {
-        flags if flags & 1 != 0 => Checksum::Partial { start: field(6), offset: field(8) },
-        flags if flags & 2 != 0 => Checksum::Verified,
-        _ => Checksum::Unknown,
-    }
 }

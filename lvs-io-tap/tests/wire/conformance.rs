@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use lvs_core::addr::MacAddr;
 use lvs_core::ids::PortId;
 use lvs_core::io::Offload;
+use lvs_core::io::conformance::peer::{checksum_of, virtio_header};
 use lvs_core::io::conformance::{self, Harness, PeerFrame};
 use lvs_io_tap::{Builder, Device, Tap};
 use lvs_testnet::OffloadSocket;
 
-use crate::common::{Lab, checksum_of, mac, virtio_header};
+use crate::common::{Lab, mac};
 
 /// A dozen frames of 1,000 bytes.
 const SEND_BUFFER: usize = 25_000;

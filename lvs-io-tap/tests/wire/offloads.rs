@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lvs_core::io::conformance::peer::virtio_header;
 use lvs_core::io::{Checksum, FrameIo, Offload, SegmentKind, Segments};
 use lvs_testnet::{HttpServer, OffloadSocket, PacketSocket, digest_of_pattern, http};
 
-use crate::common::{LEFT, Lab, RIGHT, across, cross, datagram, frame, virtio_header};
+use crate::common::{LEFT, Lab, RIGHT, across, cross, datagram, frame};
 
 const TRANSFER_LEN: u64 = 100_000_000;
 
