@@ -80,6 +80,11 @@ impl Estimators {
         self.round += 1;
     }
 
+    /// Lets a round pass in which nothing is estimated (rule T5).
+    pub fn skip(&mut self) {
+        self.next = Some(self.due() + PERIOD);
+    }
+
     /// The rates of a service or of one of its servers.
     pub fn of(&self, key: &ServiceKey, server: Option<Endpoint>) -> Rates {
         self.rates(&Some((*key, server)))

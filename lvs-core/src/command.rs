@@ -321,6 +321,8 @@ pub struct Tunables {
     /// Tell a masqueraded real server by port unreachable that its packet belongs to no connection
     /// (rule F10).
     pub nat_icmp_send: bool,
+    /// Rates are estimated, and listed counters go on (rule T5).
+    pub run_estimation: bool,
 }
 
 impl Default for Tunables {
@@ -342,6 +344,7 @@ impl Default for Tunables {
             amemthresh: 1024,
             compat: 0,
             nat_icmp_send: false,
+            run_estimation: true,
         }
     }
 }

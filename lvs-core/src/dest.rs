@@ -465,11 +465,6 @@ impl Destinations {
         if self.at(index).orphaned { Front::EMPTY.counters } else { self.front(index).counters }
     }
 
-    /// Sets all counters to zero.
-    pub(crate) fn zero_counters(&mut self) {
-        self.fronts.iter_mut().for_each(|front| front.counters = Front::EMPTY.counters);
-    }
-
     /// The regular look at unlisted destinations: one without connections is noted at one look and
     /// freed at the first look 120 s later. Returns whether any is left.
     pub(crate) fn check_unlisted(&mut self, now: Instant) -> bool {

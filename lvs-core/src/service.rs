@@ -129,11 +129,6 @@ impl Services {
         &mut self.counters[index.index()]
     }
 
-    /// Sets the counters of all services to zero.
-    pub(crate) fn zero_counters(&mut self) {
-        self.counters.fill(Counters::default());
-    }
-
     /// Adds a service whose key is not there yet; `None` if there is no room.
     pub(crate) fn insert(&mut self, service: Service) -> Option<ServiceIndex> {
         let index = *self.free.last()?;

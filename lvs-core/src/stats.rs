@@ -28,6 +28,16 @@ impl Counters {
         self.bytes_in += bytes;
     }
 
+    /// Takes off what `others` counted.
+    pub(crate) fn subtract(&mut self, others: &Counters) {
+        let Counters { connections, packets_in, packets_out, bytes_in, bytes_out } = *others;
+        self.connections = self.connections.saturating_sub(connections);
+        self.packets_in = self.packets_in.saturating_sub(packets_in);
+        self.packets_out = self.packets_out.saturating_sub(packets_out);
+        self.bytes_in = self.bytes_in.saturating_sub(bytes_in);
+        self.bytes_out = self.bytes_out.saturating_sub(bytes_out);
+    }
+
     /// Counts one packet from a real server.
     pub(crate) fn count_out(&mut self, bytes: u64) {
         self.packets_out += 1;
@@ -58,7 +68,7 @@ pub struct Stats {
     pub dropped: [u64; DropReason::COUNT],
     /// Frames left to the host, by [`PassReason::index`].
     pub passed: [u64; PassReason::COUNT],
-    /// Totals over all services.
+    /// Totals over all services; [`Director::total`](crate::director::Director::total) is what listings show.
     pub total: Counters,
 }
 

@@ -22,9 +22,8 @@ const KERNEL_SCHEDULERS: &[&str] =
 /// ```
 /// use lvs_sim::needs::missing;
 /// use lvs_sim::scenario::Scenario;
-/// let text = "0 sysctl net.ipv4.vs.conntrack=1\n";
-/// let scenario = Scenario::parse("x.lvs", text).unwrap();
-/// assert_eq!(missing(&scenario), ["sysctl conntrack"]);
+/// let scenario = Scenario::parse("x.lvs", "0 ipvsadm -R\n").unwrap();
+/// assert_eq!(missing(&scenario), ["standard input (-R)"]);
 /// ```
 pub fn missing(scenario: &Scenario) -> Vec<String> {
     let mut found = BTreeSet::new();

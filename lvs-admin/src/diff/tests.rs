@@ -194,6 +194,7 @@ sysctl -w net.ipv4.vs.expire_nodest_conn=1
 sysctl -w net.ipv4.vs.expire_quiescent_template=0
 sysctl -w net.ipv4.vs.nat_icmp_send=0
 sysctl -w net.ipv4.vs.pmtu_disc=1
+sysctl -w net.ipv4.vs.run_estimation=1
 sysctl -w net.ipv4.vs.schedule_icmp=0
 sysctl -w net.ipv4.vs.secure_tcp=1
 sysctl -w net.ipv4.vs.sloppy_sctp=0

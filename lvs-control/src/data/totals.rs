@@ -60,7 +60,7 @@ impl Totals {
             icmp_suppressed: stats.icmp_suppressed,
             dropped: dropped.collect(),
             passed: passed.collect(),
-            counters: stats.total.into(),
+            counters: director.total().into(),
             rates,
             connections: director.connection_count(),
             connections_max: limits.connections_max,

@@ -50,6 +50,7 @@ impl Director {
             Command::SetTunables(tunables) => {
                 self.tunables = tunables;
                 self.dests.follow_newer(tunables.compat != 0);
+                self.run_estimation(tunables.run_estimation);
                 self.review_defense();
                 Ok(())
             }
@@ -137,8 +138,9 @@ impl Director {
         let info = self.scheduler(&spec.scheduler)?;
         let scheduler = (info.make)(spec.flags, &Candidates::new(&[], &self.dests));
         let service = Service { spec, list: Vec::new(), scheduler };
-        let added = self.services.insert(service);
-        added.map(|_| ()).ok_or(ApplyError::Limit("services_max"))
+        let index = self.services.insert(service).ok_or(ApplyError::Limit("services_max"))?;
+        self.service_counts_anew(index);
+        Ok(())
     }
 
     /// `-E` sets everything (rule L6); a scheduler that stays the same keeps its place.
@@ -193,6 +195,9 @@ impl Director {
                 self.dests.insert(new).ok_or(ApplyError::Limit("destinations_max"))?
             }
         };
+        if self.dests.front(index).counters == Counters::default() {
+            self.server_counts_anew(index);
+        }
         self.resolve_hop(index);
         self.services.at_mut(service).list.insert(0, index);
         self.tell_scheduler(service, Change::Added(0));
@@ -224,18 +229,13 @@ impl Director {
     }
 
     fn zero(&mut self, key: Option<ServiceKey>) -> Result<(), ApplyError> {
-        let Some(key) = key else {
-            self.services.zero_counters();
-            self.dests.zero_counters();
-            self.stats.total = Counters::default();
-            return Ok(());
-        };
-        let index = self.services.by_key(&key).ok_or(ApplyError::NoSuchService)?;
-        *self.services.counters_mut(index) = Counters::default();
-        for &destination in &self.services.at(index).list {
-            self.dests.front_mut(destination).counters = Counters::default();
+        match key {
+            Some(key) => self.zero_one(&key).ok_or(ApplyError::NoSuchService),
+            None => {
+                self.zero_all();
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     fn set_mark_rules(&mut self, rules: Vec<MarkRule>) -> Result<(), ApplyError> {

@@ -58,7 +58,7 @@ impl Director {
         let service = self.services.at(index);
         ServiceEntry {
             spec: service.spec.clone(),
-            counters: *self.services.counters(index),
+            counters: self.shown_of_service(index),
             destinations: service.list.iter().map(|&index| self.destination_entry(index)).collect(),
         }
     }
@@ -71,7 +71,7 @@ impl Director {
             inactive: d.inactive,
             persistent: d.persistent,
             overloaded: d.overloaded,
-            counters: self.dests.front(index).counters,
+            counters: self.shown_of_server(index),
         }
     }
 

@@ -63,6 +63,7 @@ mod open;
 mod outgoing;
 mod replies;
 mod segments;
+mod still;
 mod timers;
 
 #[cfg(test)]
@@ -73,6 +74,7 @@ use defense::Defense;
 use fragments::Workbench;
 use lifetimes::Lifetimes;
 use outgoing::OutgoingQueue;
+use still::Still;
 
 pub use memory::Memory;
 
@@ -114,6 +116,7 @@ pub struct Director {
     defense: Defense,
     neighborhood: Neighborhood,
     stats: Stats,
+    still: Option<Box<Still>>,
     last_drops: drops::LastDrops,
 
     /// MAC and MTU of each port, by its number.
@@ -204,6 +207,7 @@ impl Director {
             tick: 0,
             stage: Some(Box::default()),
             tunables: Tunables::default(),
+            still: None,
             defense: Defense::new(seed),
             neighborhood: Neighborhood::default(),
             stats: Stats::default(),

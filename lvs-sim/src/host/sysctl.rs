@@ -46,9 +46,9 @@ const DEFAULTS: &[(&str, &str)] = &[
 ];
 
 /// Controls of IPVS that change nothing a record shows, whatever their value: logging, synchronisation
-/// that is not running, where answers of the kernel's own leave.
+/// that is not running, netfilter's own entries, where answers of the kernel's own leave.
 const WITHOUT_EFFECT: &[&str] =
-    &["backup_only", "debug_level", "ignore_tunneled", "run_estimation", "snat_reroute"];
+    &["backup_only", "conntrack", "debug_level", "ignore_tunneled", "snat_reroute"];
 
 /// Controls that only accept 0 to 3.
 const LEVELS: &[&str] = &["drop_entry", "drop_packet", "secure_tcp"];
@@ -221,8 +221,7 @@ mod tests {
 
     #[test]
     fn only_what_has_an_effect_that_is_missing_is_lacking() {
-        assert_eq!(lacking("net.ipv4.vs.conntrack", "1"), Some("conntrack"));
-        assert_eq!(lacking("net.ipv4.vs.conntrack", "0"), None);
+        assert_eq!(lacking("net.ipv4.vs.conntrack", "1"), None);
         assert_eq!(lacking("net.ipv4.vs.conn_reuse_mode", "3"), None);
         assert_eq!(lacking("net.ipv4.conf.s0.accept_local", "1"), None);
         assert_eq!(lacking("net.ipv4.tcp_syncookies", "0"), Some("net.ipv4.tcp_syncookies"));

@@ -66,7 +66,7 @@ impl Player<'_> {
         self.record.listing("ip_vs", titles.iter().copied());
         self.record.listing("ip_vs", sorted_blocks(rest, is_server));
         let mut text = String::new();
-        written(proc_fs::stats(&mut text, &self.director.stats().total, &self.rates.total()));
+        written(proc_fs::stats(&mut text, &self.director.total(), &self.rates.total()));
         self.record.listing("ip_vs_stats", text.lines());
     }
 

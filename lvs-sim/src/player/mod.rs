@@ -288,9 +288,11 @@ impl<'s> Player<'s> {
             let mut frames = self.drain();
             frames.extend(self.let_host_see());
             let estimated = self.rates.due() <= self.now;
-            if estimated {
+            if estimated && self.director.tunables().run_estimation {
                 let services = self.director.services(self.now);
-                self.rates.tick(&services, &self.director.stats().total);
+                self.rates.tick(&services, &self.director.total());
+            } else if estimated {
+                self.rates.skip();
             }
             // A deadline that comes back without anything done would be an error of the director's.
             let stuck = before == self.now && done == 0 && !estimated && frames.is_empty();

@@ -70,12 +70,17 @@ impl Control {
         if self.round.is_none() && now < self.rates.due() {
             return false;
         }
+        if !director.tunables().run_estimation {
+            self.rates.skip();
+            self.round = None;
+            return false;
+        }
         let cursor = self.round.get_or_insert_default();
         let mut entries = Vec::new();
         let more = director.services_from(now, cursor, RATES_PER_STEP, &mut entries);
         entries.iter().for_each(|service| self.rates.observe_service(service));
         if !more {
-            self.rates.end_round(&director.stats().total);
+            self.rates.end_round(&director.total());
             self.round = None;
         }
         more
