@@ -39,6 +39,7 @@ fn obey(rules: &Rules) {
         timeouts: director.timeouts(),
         tunables: *director.tunables(),
         mark_rules: &mark_rules,
+        daemons: &[],
     };
     assert_eq!(diff(&running, rules, &mark_rules), []);
 }

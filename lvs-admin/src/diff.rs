@@ -8,6 +8,7 @@ use lvs_core::flow::Endpoint;
 use lvs_core::listing::{ServiceEntry, TimeoutsEntry};
 use lvs_core::time::Duration;
 
+use crate::ipvsadm::{DaemonRole, DaemonSpec};
 use crate::rules::{DesiredService, Rules};
 
 /// The timeouts of a fresh director (rule A7): 900, 120 and 300 s.
@@ -28,6 +29,8 @@ pub struct Running<'a> {
     pub tunables: Tunables,
     /// Its mark rules.
     pub mark_rules: &'a [MarkRule],
+    /// Its synchronisation daemons.
+    pub daemons: &'a [DaemonSpec],
 }
 
 /// The commands that turn what runs into what `rules` says. `mark_rules` are the file's, from
@@ -61,6 +64,32 @@ pub fn diff(running: &Running<'_>, rules: &Rules, mark_rules: &[MarkRule]) -> Ve
     let unwanted = unwanted.filter(|key| !wanted.contains(key));
     commands.extend(unwanted.map(Command::DeleteService));
     commands
+}
+
+/// A synchronisation daemon that is not as it shall be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DaemonChange {
+    /// It does not run.
+    Start(DaemonSpec),
+    /// It runs otherwise: as the first, and shall as the second.
+    Change(DaemonSpec, DaemonSpec),
+    /// It shall not run.
+    Stop(DaemonSpec),
+}
+
+/// The changes that turn the daemons that run into those that are wanted, at most one for each role. As
+/// with everything else that a file does not mention, a daemon that it does not start is stopped.
+pub fn daemons(running: &[DaemonSpec], wanted: &[DaemonSpec]) -> Vec<DaemonChange> {
+    let of = |list: &[DaemonSpec], role| {
+        list.iter().find(|spec| spec.role == role).map(DaemonSpec::normalised)
+    };
+    let change = |role| match (of(running, role), of(wanted, role)) {
+        (None, Some(spec)) => Some(DaemonChange::Start(spec)),
+        (Some(before), Some(spec)) if before != spec => Some(DaemonChange::Change(before, spec)),
+        (Some(before), None) => Some(DaemonChange::Stop(before)),
+        _ => None,
+    };
+    DaemonRole::ALL.into_iter().filter_map(change).collect()
 }
 
 fn timeouts(running: &TimeoutsEntry, wanted: TimeoutsSpec) -> Option<Command> {

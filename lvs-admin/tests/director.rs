@@ -150,6 +150,7 @@ sysctl -w net.ipv4.vs.expire_nodest_conn=1
         timeouts: director.timeouts(),
         tunables: *director.tunables(),
         mark_rules: director.mark_rules(),
+        daemons: &[],
     };
     assert_eq!(diff(&running, &rules, &marks), []);
     // And an empty file undoes it all.

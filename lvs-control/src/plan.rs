@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use lvs_admin::diff::Running;
+use lvs_admin::diff::{DaemonChange, Running};
 use lvs_admin::listing::{destination_options, service_options};
 use lvs_admin::rules::TUNABLES;
 use lvs_core::command::{Command, DestinationSpec, ServiceKey, Tunables};
@@ -141,6 +141,23 @@ impl Before<'_> {
     }
 }
 
+/// What is done to synchronisation daemons, in an operator's words.
+pub fn daemon_steps(changes: &[DaemonChange]) -> Vec<Step> {
+    let steps = changes.iter().map(|change| match change {
+        DaemonChange::Start(spec) => {
+            step(StepKind::StartDaemon, spec.role.to_string(), spec.options())
+        }
+        DaemonChange::Change(before, spec) => {
+            let detail = from_to(Some(before.options()), spec.options());
+            step(StepKind::ChangeDaemon, spec.role.to_string(), detail)
+        }
+        DaemonChange::Stop(spec) => {
+            step(StepKind::StopDaemon, spec.role.to_string(), String::new())
+        }
+    });
+    steps.collect()
+}
+
 fn step(kind: StepKind, subject: String, detail: String) -> Step {
     Step { kind, subject, detail, affected: Affected::default() }
 }
@@ -192,6 +209,9 @@ impl fmt::Display for Step {
             StepKind::Timeouts => ('~', "timeouts"),
             StepKind::Sysctls => ('~', "sysctl"),
             StepKind::Marks => ('~', "marks"),
+            StepKind::StartDaemon => ('+', "daemon"),
+            StepKind::ChangeDaemon => ('~', "daemon"),
+            StepKind::StopDaemon => ('-', "daemon"),
         };
         write!(f, "{sign} {noun:<8} {}", self.subject)?;
         if !self.detail.is_empty() {
@@ -259,6 +279,7 @@ mod tests {
             timeouts: director.timeouts(),
             tunables: *director.tunables(),
             mark_rules: &marks,
+            daemons: &[],
         };
         let plan = plan(&running, &diff(&running, &after, &[]));
         insta::assert_snapshot!(plan);

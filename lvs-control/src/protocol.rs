@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 use crate::data::{
-    About, Change, Connection, Details, Dropped, Flow, Forecast, PacketStep, Plan, Service,
-    ServiceName, Settings, Totals, Traced,
+    About, Change, Connection, Daemon, DaemonSpec, Details, Dropped, Flow, Forecast, PacketStep,
+    Plan, Role, Service, ServiceName, Settings, Totals, Traced,
 };
 use crate::desk::TraceFilter;
 
@@ -98,6 +98,18 @@ pub enum Request {
         /// The real server.
         server: SocketAddr,
     },
+    /// `--start-daemon`.
+    StartDaemon {
+        /// Which, and how.
+        daemon: DaemonSpec,
+    },
+    /// `--stop-daemon`.
+    StopDaemon {
+        /// Which.
+        role: Role,
+    },
+    /// The synchronisation daemons that run: answered by [`Reply::Daemons`].
+    Daemons,
     /// Lines of `iptables … -j MARK` and of sysctl, beside what is there.
     Amend {
         /// The lines.
@@ -139,6 +151,8 @@ pub enum Reply {
     Details(Box<Details>),
     /// What is left of a real server's work.
     Forecast(Forecast),
+    /// The synchronisation daemons that run, the master first.
+    Daemons(Vec<Daemon>),
     /// What became of each change; `null` for one that was carried out.
     Outcomes(Vec<Option<Refusal>>),
     /// What a rules file changes.

@@ -1,6 +1,7 @@
 //! Several commands, all of them or none.
 
-use lvs_admin::diff::{Running, diff};
+use lvs_admin::diff::{self, Running, diff};
+use lvs_admin::ipvsadm::DaemonSpec;
 use lvs_admin::rules::{MarkLine, Rules, Setting};
 use lvs_core::command::{ApplyError, Command, MarkRule};
 use lvs_core::director::Director;
@@ -9,7 +10,7 @@ use lvs_core::listing::ServiceEntry;
 use lvs_core::time::Instant;
 
 use crate::data::Plan;
-use crate::plan::plan;
+use crate::plan::{daemon_steps, plan};
 use crate::protocol::Refusal;
 
 /// Which command of several was refused, and why. Nothing was changed.
@@ -142,12 +143,14 @@ pub fn amendment(
 }
 
 /// The commands that make a director what a rules file says, and the same told as a plan. `marks` are the
-/// file's rules, from [`Rules::mark_rules`].
+/// file's rules, from [`Rules::mark_rules`]; `daemons` are those that run. Their changes are
+/// [`diff::daemons`], which is the caller's part: a director has none.
 pub fn replacement(
     director: &mut Director,
     now: Instant,
     rules: &Rules,
     marks: &[MarkRule],
+    daemons: &[DaemonSpec],
 ) -> (Vec<Command>, Plan) {
     let services = director.services(now);
     let in_force = director.mark_rules().to_vec();
@@ -156,9 +159,11 @@ pub fn replacement(
         timeouts: director.timeouts(),
         tunables: *director.tunables(),
         mark_rules: &in_force,
+        daemons,
     };
     let commands = diff(&running, rules, marks);
     let mut plan = plan(&running, &commands);
+    plan.steps.extend(daemon_steps(&diff::daemons(daemons, rules.daemons())));
     plan.warnings = rules.warnings().iter().map(ToString::to_string).collect();
     (commands, plan)
 }

@@ -108,6 +108,7 @@ fn make(director: &mut Director, text: &str) -> Result<(), Box<dyn Error>> {
         timeouts: director.timeouts(),
         tunables: *director.tunables(),
         mark_rules: director.mark_rules(),
+        daemons: &[],
     };
     for command in diff(&running, &rules, &[]) {
         director.apply(Instant::ZERO, command)?;

@@ -83,6 +83,7 @@ impl Director {
             timeouts: self.timeouts(),
             tunables: self.tunables,
             mark_rules: &self.mark_rules,
+            daemons: &[],
         }
     }
 
@@ -207,6 +208,33 @@ iptables -t mangle -A PREROUTING -p 47 -j MARK --set-mark 0
     let mut written = String::new();
     crate::listing::rules_file(&mut written, &director.running(), &|_| None).unwrap();
     assert_eq!(written, text);
+}
+
+#[test]
+fn daemons_are_changed_only_where_they_differ() {
+    let start = "--start-daemon backup --syncid 5\n";
+    let running = parse(start).daemons().to_vec();
+    let same = parse("--start-daemon backup --syncid 5 --mcast-port 8848 --mcast-ttl 1\n");
+    assert_eq!(daemons(&running, same.daemons()), []);
+    let other =
+        parse("--start-daemon backup --syncid 5 --sync-maxlen 1472\n--start-daemon master\n");
+    let changes = daemons(&running, other.daemons());
+    let [DaemonChange::Start(master), DaemonChange::Change(before, after)] = &changes[..] else {
+        panic!("{changes:?}")
+    };
+    assert_eq!(
+        (master.role, before.max_len, after.max_len),
+        (DaemonRole::Master, None, Some(1472))
+    );
+    assert!(matches!(&daemons(&running, &[])[..], [DaemonChange::Stop(_)]));
+    let mut text = String::new();
+    let director = Director::default();
+    let running = Running { daemons: &running, ..director.running() };
+    crate::listing::rules_file(&mut text, &running, &|_| None).unwrap();
+    assert!(
+        text.ends_with("\n--start-daemon backup --mcast-interface eth0 --syncid 5\n"),
+        "{text}"
+    );
 }
 
 #[test]

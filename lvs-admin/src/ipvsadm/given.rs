@@ -77,15 +77,7 @@ impl<'n> Given<'n> {
             weight: 1,
             upper: 0,
             lower: 0,
-            daemon: DaemonSpec {
-                role: DaemonRole::Master,
-                interface: "eth0".to_owned(),
-                sync_id: None,
-                max_len: None,
-                group: None,
-                port: None,
-                ttl: None,
-            },
+            daemon: DaemonSpec::new(DaemonRole::Master),
             is_daemon: false,
             set: TimeoutsSpec::default(),
         }

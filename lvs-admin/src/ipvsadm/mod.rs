@@ -4,6 +4,7 @@
 //! its messages and its exit statuses. Whether a director can do what an action says is for the director
 //! to answer.
 
+mod daemon;
 mod given;
 mod help;
 mod refusal;
@@ -11,10 +12,12 @@ mod scan;
 pub mod table;
 mod tunnel;
 
-use std::net::IpAddr;
-
 use lvs_core::command::{Command, ServiceKey};
 
+pub use daemon::{
+    DAEMON_RUNS, DaemonRole, DaemonSpec, MCAST_GROUP_DEFAULT, MCAST_INTERFACE_DEFAULT,
+    MCAST_PORT_DEFAULT, MCAST_TTL_DEFAULT, NO_DAEMON, NO_INTERFACE,
+};
 pub use given::OptionWords;
 pub use help::{VERSION_LINE, usage};
 pub use refusal::{
@@ -105,34 +108,6 @@ pub enum Columns {
     PersistentConn,
     /// `--tun-info`.
     TunnelInfo,
-}
-
-/// A side of connection synchronisation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DaemonRole {
-    /// Tells.
-    Master,
-    /// Listens.
-    Backup,
-}
-
-/// A synchronisation daemon as `--start-daemon` describes it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DaemonSpec {
-    /// Its side.
-    pub role: DaemonRole,
-    /// `--mcast-interface`.
-    pub interface: String,
-    /// `--syncid`.
-    pub sync_id: Option<u8>,
-    /// `--sync-maxlen`, in bytes.
-    pub max_len: Option<u16>,
-    /// `--mcast-group`.
-    pub group: Option<IpAddr>,
-    /// `--mcast-port`.
-    pub port: Option<u16>,
-    /// `--mcast-ttl`.
-    pub ttl: Option<u8>,
 }
 
 /// Reads one command line, the program's name left out.

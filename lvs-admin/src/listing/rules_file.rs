@@ -15,8 +15,8 @@ use crate::names::NumericOnly;
 use crate::rules::TUNABLES;
 
 /// Writes everything that a rules file can say about a director, numbers in place of names: services
-/// with thresholds, timeouts, switches and marks. A director that starts with the file has its servers
-/// in the same order, so that its schedulers choose alike.
+/// with thresholds, timeouts, switches, marks and synchronisation daemons. A director that starts with the
+/// file has its servers in the same order, so that its schedulers choose alike.
 ///
 /// `interface` names the director's ports in mark lines. A mark rule that no line of iptables could say
 /// (ports without a protocol, a port without a name), which only an embedding program can have made, is
@@ -40,7 +40,8 @@ pub fn rules_file(
         let value = (tunable.get)(&running.tunables);
         writeln!(out, "sysctl -w net.ipv4.vs.{}={value}", tunable.name)?;
     }
-    mark_lines(running, interface).iter().try_for_each(|line| writeln!(out, "{line}"))
+    mark_lines(running, interface).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    running.daemons.iter().try_for_each(|daemon| writeln!(out, "{daemon}"))
 }
 
 /// The mark rules in order, each as a line of iptables or ip6tables. One that no such line could say is a

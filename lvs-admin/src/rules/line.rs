@@ -8,7 +8,7 @@ use super::iptables::{self, MarkLine};
 use super::model::Model;
 use super::supported::Supported;
 use super::sysctl::{self, Setting};
-use crate::ipvsadm::{self, Action, Refusal, RefusalKind};
+use crate::ipvsadm::{self, Action, DaemonRole, DaemonSpec, Refusal, RefusalKind};
 use crate::names::Names;
 use crate::words::Word;
 
@@ -21,6 +21,10 @@ pub enum RuleLine {
     Mark(MarkLine),
     /// A `sysctl` line.
     Settings(Vec<Setting>),
+    /// `--start-daemon`.
+    StartDaemon(DaemonSpec),
+    /// `--stop-daemon`.
+    StopDaemon(DaemonRole),
 }
 
 /// Reads a line, and applies it to the model of what the lines before it make.
@@ -64,7 +68,7 @@ fn unknown(first: &str) -> Fault {
             "this is keepalived's language; write ipvsadm's lines: -A and -a".to_owned()
         }
         _ => "a line is one of ipvsadm, iptables, ip6tables and sysctl, or begins with -A, -a, \
-              -E, -e, -D, -d, -C or --set"
+              -E, -e, -D, -d, -C, --set or --start-daemon"
             .to_owned(),
     };
     Fault::new(0, format!("'{first}' is no command of a rules file"), help)
@@ -99,9 +103,12 @@ fn command(
         Action::List(_) => return Err(not_a_rule(first, "-L prints a listing", options)),
         Action::Save { .. } => return Err(not_a_rule(first, "-S prints the rules", options)),
         Action::Restore => return Err(not_a_rule(first, "-R reads rules", options)),
-        Action::StartDaemon(_) | Action::StopDaemon { .. } => {
-            let message = "connection synchronisation is not available yet in this version";
-            return Err(Fault::new(first, message, "remove the line"));
+        Action::StartDaemon(spec) => {
+            let started = model.start_daemon(&spec, words[0].place.line);
+            return started.map(|()| RuleLine::StartDaemon(spec)).map_err(fault);
+        }
+        Action::StopDaemon { role, .. } => {
+            return model.stop_daemon(role).map(|()| RuleLine::StopDaemon(role)).map_err(fault);
         }
         Action::Help | Action::Version => {
             return Err(not_a_rule(first, "-h and -v print a text", options));

@@ -8,6 +8,7 @@
 //! iptables -t mangle -A PREROUTING -d 192.0.2.2 -p tcp --dport 443 -j MARK --set-mark 10
 //! --set 900 30 300
 //! sysctl -w net.ipv4.vs.expire_nodest_conn=1
+//! --start-daemon master --mcast-interface eth0 --syncid 5
 //! ```
 //!
 //! A file is right or wrong as a whole: [`Rules::parse`] finds every mistake in it, the ones that only
@@ -33,6 +34,7 @@ pub use model::DesiredService;
 pub use supported::Supported;
 pub use sysctl::{Setting, TUNABLES, TunableInfo, WITHOUT_MEANING};
 
+use crate::ipvsadm::DaemonSpec;
 use crate::names::Names;
 use crate::words::{self, Place};
 use error::{Mistake, Source};
@@ -55,6 +57,7 @@ pub struct Rules {
     services: Vec<DesiredService>,
     timeouts: TimeoutsSpec,
     tunables: Tunables,
+    daemons: Vec<DaemonSpec>,
 }
 
 impl Rules {
@@ -93,7 +96,7 @@ impl Rules {
         if !errors.is_empty() {
             return Err(RuleErrors::new(&rules.source, errors));
         }
-        (rules.services, rules.timeouts) = model.finish();
+        (rules.services, rules.timeouts, rules.daemons) = model.finish();
         Ok(rules)
     }
 
@@ -152,6 +155,11 @@ impl Rules {
     /// The switches: the kernel's defaults, and what `sysctl` lines change.
     pub fn tunables(&self) -> Tunables {
         self.tunables
+    }
+
+    /// The synchronisation daemons that the file starts, the master first.
+    pub fn daemons(&self) -> &[DaemonSpec] {
+        &self.daemons
     }
 
     /// The lines that set marks, in order.

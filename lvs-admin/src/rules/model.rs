@@ -8,8 +8,8 @@ use lvs_core::command::{Command, DestinationSpec, ServiceKey, ServiceSpec, Timeo
 use lvs_core::flow::Endpoint;
 
 use super::error::Fault;
-use crate::ipvsadm::OptionWords;
 use crate::ipvsadm::table::Label;
+use crate::ipvsadm::{DAEMON_RUNS, DaemonRole, DaemonSpec, NO_DAEMON, OptionWords};
 
 /// A virtual service as the file leaves it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +42,8 @@ struct Destination {
 pub(super) struct Model {
     services: HashMap<ServiceKey, Service>,
     timeouts: TimeoutsSpec,
+    /// Daemons, each with its line.
+    daemons: Vec<(u32, DaemonSpec)>,
     /// How many lines were applied, which orders what they added.
     applied: usize,
     /// Services of lines that were refused: lines about them are no further mistakes.
@@ -64,6 +66,27 @@ impl Model {
     ) -> Result<(), Fault> {
         let excused = key_of(command).is_some_and(|key| self.excused.contains(key));
         if excused && self.lacks(command) { Ok(()) } else { self.change(command, words, line) }
+    }
+
+    /// A line that starts a daemon.
+    pub(super) fn start_daemon(&mut self, spec: &DaemonSpec, line: u32) -> Result<(), Fault> {
+        if let Some((other, _)) = self.daemons.iter().find(|(_, d)| d.role == spec.role) {
+            let message = format!("{DAEMON_RUNS}: {}, started on line {other}", spec.role);
+            return Err(Fault::new(0, message, "remove one of the two lines"));
+        }
+        self.daemons.push((line, spec.clone()));
+        Ok(())
+    }
+
+    /// A line that stops one.
+    pub(super) fn stop_daemon(&mut self, role: DaemonRole) -> Result<(), Fault> {
+        let before = self.daemons.len();
+        self.daemons.retain(|(_, spec)| spec.role != role);
+        if self.daemons.len() == before {
+            let help = "a file starts daemons; of one that no line starts none will run";
+            return Err(Fault::new(0, format!("{NO_DAEMON}: {role}"), help));
+        }
+        Ok(())
     }
 
     /// Whether the service that a command needs is not there.
@@ -162,7 +185,9 @@ impl Model {
     }
 
     /// What the whole file makes.
-    pub(super) fn finish(self) -> (Vec<DesiredService>, TimeoutsSpec) {
+    pub(super) fn finish(self) -> (Vec<DesiredService>, TimeoutsSpec, Vec<DaemonSpec>) {
+        let mut daemons: Vec<_> = self.daemons.into_iter().map(|(_, spec)| spec).collect();
+        daemons.sort_by_key(|spec| spec.role);
         let mut services: Vec<_> = self.services.into_values().collect();
         services.sort_by_key(|service| service.order);
         let services = services.into_iter().map(|service| {
@@ -171,7 +196,7 @@ impl Model {
             let destinations = destinations.into_iter().map(|d| d.spec).collect();
             DesiredService { spec: service.spec, destinations, line: service.line }
         });
-        (services.collect(), self.timeouts)
+        (services.collect(), self.timeouts, daemons)
     }
 }
 

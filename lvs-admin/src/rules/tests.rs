@@ -160,6 +160,29 @@ fn switches_are_set_by_sysctl_lines() {
 }
 
 #[test]
+fn synchronisation_daemons_are_started_by_lines_of_their_own() {
+    let rules = good(
+        "ipvsadm --start-daemon backup --mcast-interface eth1 --syncid 5\n--start-daemon master\n\
+         --stop-daemon master\n--start-daemon master --sync-maxlen 1400\n",
+    );
+    let told: Vec<String> = rules.daemons().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "--start-daemon master --mcast-interface eth0 --sync-maxlen 1400",
+            "--start-daemon backup --mcast-interface eth1 --syncid 5"
+        ]
+    );
+    assert!(rules.commands(|_| None).unwrap().is_empty(), "a director itself has no daemons");
+    let twice = mistake("--start-daemon backup\n--start-daemon backup --syncid 5\n");
+    assert!(twice.contains("lvs.rules:2:1: Daemon has already run: backup, started on line 1"));
+    let none = mistake("--stop-daemon master\n");
+    assert!(none.contains("No daemon is running: master"), "{none}");
+    let wrong = mistake("--start-daemon master --syncid 300\n");
+    assert!(wrong.contains(":1:32: illegal syncid specified; 0 to 255"), "{wrong}");
+}
+
+#[test]
 fn later_lines_may_change_what_earlier_ones_made() {
     let rules = good(
         "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.2\n-C\n-A -t 10.0.0.1:80 -s rr\n\

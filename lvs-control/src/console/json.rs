@@ -3,6 +3,7 @@
 use lvs_admin::ipvsadm::{ListRequest, ListWhat};
 use serde::Serialize;
 
+use super::sync::Daemons;
 use super::{Failure, Typed};
 use crate::data::{Service, Timeouts};
 use crate::protocol::{Reply, Request};
@@ -15,12 +16,6 @@ struct Services {
 #[derive(Serialize)]
 struct TimeoutsListing {
     timeouts: Timeouts,
-}
-
-/// Connection synchronisation is not there yet, so there is never one.
-#[derive(Serialize)]
-struct Daemons {
-    daemons: [(); 0],
 }
 
 /// A listing: an object with one field, which is called after what is listed.
@@ -37,8 +32,8 @@ pub(super) fn list(typed: &mut Typed<'_, '_>, request: &ListRequest) -> Result<(
             print(typed, &TimeoutsListing { timeouts })
         }
         ListWhat::Daemons => {
-            typed.client()?;
-            print(typed, &Daemons { daemons: [] })
+            let daemons = typed.daemons()?;
+            print(typed, &Daemons { daemons })
         }
     }
 }

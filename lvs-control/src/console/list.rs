@@ -1,6 +1,6 @@
 //! `-L`, and who answers.
 
-use lvs_admin::ipvsadm::{ListRequest, ListWhat};
+use lvs_admin::ipvsadm::{DaemonRole, ListRequest, ListWhat};
 use lvs_admin::listing::{self, Header, Listing, Rates};
 use lvs_core::command::ServiceKey;
 use lvs_core::flow::Endpoint;
@@ -8,7 +8,7 @@ use lvs_core::listing::{ConnectionEntry, ServiceEntry};
 
 use super::{Failure, Typed, json, unexpected};
 use crate::ClientError;
-use crate::data::{DataError, Service, Settings};
+use crate::data::{Daemon, DataError, Role, Service, Settings};
 use crate::protocol::{Reply, Request};
 
 impl Typed<'_, '_> {
@@ -25,9 +25,10 @@ impl Typed<'_, '_> {
                 Ok(self.console.output.write_all(text.as_bytes())?)
             }
             ListWhat::Daemons => {
-                // Whoever asks is told whether there is a director at all.
-                self.client()?;
-                Ok(())
+                let running = self.daemons()?.iter().map(Daemon::in_force).collect::<Vec<_>>();
+                let mut text = String::new();
+                written(listing::daemons(&mut text, &running));
+                Ok(self.console.output.write_all(text.as_bytes())?)
             }
         }
     }
@@ -101,6 +102,11 @@ pub(super) fn about(typed: &mut Typed<'_, '_>, words: &[&str]) -> Result<(), Fai
     writeln!(output, "lvs-director {}, process {}", about.version, about.pid)?;
     writeln!(output, "running for {hours}:{minutes:02}:{:02}", seconds % 60)?;
     writeln!(output, "interfaces: {}", about.interfaces.join(" "))?;
+    if !about.daemons.is_empty() {
+        let role = |role: &Role| DaemonRole::from(*role).name();
+        let roles: Vec<&str> = about.daemons.iter().map(role).collect();
+        writeln!(output, "synchronisation: {}", roles.join(" and "))?;
+    }
     writeln!(output, "rules file: {}", about.rules.as_deref().unwrap_or("none"))?;
     writeln!(
         output,

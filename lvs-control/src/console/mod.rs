@@ -14,6 +14,7 @@ mod options;
 mod restore;
 mod save;
 mod steps;
+mod sync;
 #[cfg(feature = "top")]
 mod top;
 mod trace;
@@ -85,6 +86,7 @@ pub const COMMANDS: &[OwnCommand] = &[
     OwnCommand { name: "drops", usage: "", help: "list dropped frames by reason, with the last of each", run: why::drops },
     OwnCommand { name: "connection", usage: "tcp|udp|sctp CLIENT[:PORT] VIP:PORT", help: "show one connection, or one template, with everything known of it", run: why::connection },
     OwnCommand { name: "drain", usage: "VIP:PORT SERVER[:PORT] [--deadline TIME]", help: "send a real server no new clients, wait until its connections have ended, then remove it", run: drain::drain },
+    OwnCommand { name: "sync", usage: "", help: "show the synchronisation daemons with what they sent, took and refused", run: sync::sync },
     OwnCommand { name: "completions", usage: "bash|zsh|fish", help: "print what makes a shell complete command lines", run: complete::completions },
     OwnCommand { name: "man", usage: "", help: "print the manual page, for man -l", run: manual::manual },
 ];
@@ -206,9 +208,8 @@ impl Typed<'_, '_> {
                 Ok(self.console.output.write_all(text.as_bytes())?)
             }
             Action::Version => Ok(writeln!(self.console.output, "{}", ipvsadm::VERSION_LINE)?),
-            Action::StartDaemon(_) | Action::StopDaemon { .. } => Err(Failure::refused(
-                "connection synchronisation is not available yet in this version",
-            )),
+            Action::StartDaemon(spec) => self.start_daemon(&spec),
+            Action::StopDaemon { role, .. } => self.stop_daemon(role),
             _ => Err(Failure::refused("this command is not available in this version")),
         }
     }

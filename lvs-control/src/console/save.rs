@@ -8,7 +8,7 @@ use lvs_core::listing::TimeoutsEntry;
 
 use super::list::{entries, written};
 use super::{Failure, Typed, json};
-use crate::data::{Service, Settings};
+use crate::data::{Daemon, Service, Settings};
 
 /// What our lines begin with. `ipvsadm-restore` leaves out every line that begins with `#`.
 pub(super) const OURS: &str = "#lvs ";
@@ -18,23 +18,27 @@ pub(super) const OURS: &str = "#lvs ";
 struct Saved {
     services: Vec<Service>,
     settings: Settings,
+    daemons: Vec<Daemon>,
 }
 
 impl Typed<'_, '_> {
-    /// ipvsadm's lines, then what ipvsadm loses in lines of our own: thresholds, timeouts, switches and
-    /// marks, as far as they are not what a new director has.
+    /// ipvsadm's lines, then what ipvsadm loses in lines of our own: thresholds, timeouts, switches, marks
+    /// and synchronisation daemons, as far as they are not what a new director has.
     pub(super) fn save(&mut self, numeric: bool) -> Result<(), Failure> {
         let services = self.services(None)?;
         let settings = self.settings()?;
+        let daemons = self.daemons()?;
         if self.wants_json() {
-            return json::print(self, &Saved { services, settings });
+            return json::print(self, &Saved { services, settings, daemons });
         }
         let entries = entries(&services)?;
         let mut text = String::new();
         written(listing::save(&mut text, &entries, self.console.names, numeric));
         let mut lost = String::new();
         written(listing::lost_by_save(&mut lost, &entries));
-        for line in lost.lines().chain(lost_settings(&settings).iter().map(String::as_str)) {
+        let mut settings = lost_settings(&settings);
+        settings.extend(daemons.iter().map(|daemon| daemon.asked().to_string()));
+        for line in lost.lines().chain(settings.iter().map(String::as_str)) {
             text += &format!("{OURS}{line}\n");
         }
         Ok(self.console.output.write_all(text.as_bytes())?)

@@ -6,6 +6,7 @@
 
 mod change;
 mod connection;
+mod daemon;
 mod details;
 mod drops;
 mod plan;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use change::Change;
 pub use connection::Connection;
+pub use daemon::{Daemon, DaemonCounters, DaemonSpec, Role};
 pub use details::{Details, Forecast};
 pub use drops::{Dropped, LastDropped};
 pub use plan::{Affected, Plan, Step, StepKind};
@@ -48,6 +50,9 @@ pub struct About {
     pub uptime_ms: u64,
     /// Its interfaces, in the order of its ports.
     pub interfaces: Vec<String>,
+    /// The synchronisation daemons that run.
+    #[serde(default)]
+    pub daemons: Vec<Role>,
     /// The rules file that SIGHUP applies, if there is one.
     pub rules: Option<String>,
     /// Connections there is room for.

@@ -43,6 +43,9 @@ pub enum StepKind {
     Timeouts,
     Sysctls,
     Marks,
+    StartDaemon,
+    ChangeDaemon,
+    StopDaemon,
 }
 
 /// What becomes of live connections and templates.

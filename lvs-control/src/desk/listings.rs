@@ -95,7 +95,8 @@ pub(super) fn settings(program: &mut dyn Program) -> Settings {
     let timeouts = director.timeouts();
     let tunables = *director.tunables();
     let mark_rules = director.mark_rules().to_vec();
-    let running = Running { services: &[], timeouts, tunables, mark_rules: &mark_rules };
+    let running =
+        Running { services: &[], timeouts, tunables, mark_rules: &mark_rules, daemons: &[] };
     let sysctls = TUNABLES.iter().map(|info| (info.name.to_owned(), (info.get)(&tunables)));
     Settings {
         timeouts: timeouts.into(),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError};
+use lvs_admin::ipvsadm::{self, DaemonRole, DaemonSpec};
 use lvs_admin::listing::Rates;
 use lvs_admin::rules::{MarkLine, Rules, Setting};
 use lvs_core::command::{Command, ServiceKey};
@@ -70,6 +71,31 @@ pub trait Program {
 
     /// The name of the interface that a port is.
     fn interface(&self, port: PortId) -> Option<String>;
+
+    /// Starts a synchronisation daemon.
+    ///
+    /// # Errors
+    /// If its role is taken, its interface is not there, or its socket cannot be had. A program without
+    /// synchronisation refuses all.
+    fn start_daemon(&mut self, now: Instant, spec: &DaemonSpec) -> Result<(), Refusal> {
+        let _ = (now, spec);
+        Err(Refusal::new("this director has no connection synchronisation"))
+    }
+
+    /// Stops a synchronisation daemon.
+    ///
+    /// # Errors
+    /// If none of this role runs.
+    fn stop_daemon(&mut self, now: Instant, role: DaemonRole) -> Result<(), Refusal> {
+        let _ = (now, role);
+        Err(Refusal::new(ipvsadm::NO_DAEMON))
+    }
+
+    /// The synchronisation daemons that run, the master first.
+    fn daemons(&self, now: Instant) -> Vec<data::Daemon> {
+        let _ = now;
+        Vec::new()
+    }
 }
 
 /// What a job asks for: a request, checked and in the core's words.
@@ -110,6 +136,12 @@ pub enum Order {
     Connection(FlowKey),
     /// What keeps a real server of a service at work.
     Forecast(ServiceKey, Endpoint),
+    /// Start a synchronisation daemon.
+    StartDaemon(DaemonSpec),
+    /// Stop one.
+    StopDaemon(DaemonRole),
+    /// Those that run.
+    Daemons,
     /// Marks and switches to add.
     Amend {
         /// The marks.
@@ -387,6 +419,9 @@ fn begin(now: Instant, job: Job, program: &mut dyn Program) -> Option<Task> {
             let work = Work::List(Listing::forecast(key, server));
             return Some(Task { work, answers, held: VecDeque::new() });
         }
+        Order::StartDaemon(spec) => program.start_daemon(now, &spec).map(|()| None),
+        Order::StopDaemon(role) => program.stop_daemon(now, role).map(|()| None),
+        Order::Daemons => Ok(Some(Reply::Daemons(program.daemons(now)))),
         Order::Amend { marks, settings } => program.amend(now, &marks, &settings).map(|()| None),
         Order::Apply { rules, dry_run } => {
             program.apply(now, *rules, dry_run).map(|plan| Some(Reply::Plan(plan)))

@@ -6,6 +6,7 @@
 
 mod http;
 mod page;
+mod sync;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::data::{About, Service, Totals};
+use crate::data::{About, Daemon, Service, Totals};
 use crate::desk::{Asker, Order, Stopping};
 use crate::protocol::Reply;
 
@@ -113,8 +114,8 @@ fn answer(stream: &TcpStream, asker: &Asker) -> io::Result<()> {
     let until = Instant::now() + PATIENCE;
     let response = match http::target(stream, until)? {
         Ok(target) if matches!(target.as_str(), "/metrics" | "/") => match gather(asker) {
-            Ok((about, totals, services)) => {
-                http::Response::ok(CONTENT, page(&about, &totals, &services))
+            Ok((about, totals, services, daemons)) => {
+                http::Response::ok(CONTENT, page(&about, &totals, &services, &daemons))
             }
             Err(error) => http::Response::error("503 Service Unavailable", &error.to_string()),
         },
@@ -133,9 +134,13 @@ enum GatherError {
     Silent,
 }
 
-fn gather(asker: &Asker) -> Result<(About, Totals, Vec<Service>), GatherError> {
+/// What a page is made of.
+type Gathered = (About, Totals, Vec<Service>, Vec<Daemon>);
+
+fn gather(asker: &Asker) -> Result<Gathered, GatherError> {
     let (mut about, mut totals, mut services) = (None, None, Vec::new());
-    let orders = [Order::About, Order::Totals, Order::Services(None)];
+    let mut daemons = Vec::new();
+    let orders = [Order::About, Order::Totals, Order::Services(None), Order::Daemons];
     for order in orders {
         let replies = asker.ask(order)?;
         loop {
@@ -143,13 +148,14 @@ fn gather(asker: &Asker) -> Result<(About, Totals, Vec<Service>), GatherError> {
                 Reply::About(what) => about = Some(what),
                 Reply::Totals(what) => totals = Some(*what),
                 Reply::Services(more) => services.extend(more),
+                Reply::Daemons(running) => daemons = running,
                 reply if reply.is_last() => break,
                 _ => {}
             }
         }
     }
     match (about, totals) {
-        (Some(about), Some(totals)) => Ok((about, totals, services)),
+        (Some(about), Some(totals)) => Ok((about, totals, services, daemons)),
         _ => Err(GatherError::Silent),
     }
 }

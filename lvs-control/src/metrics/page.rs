@@ -13,7 +13,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::data::{About, Counters, IpFamily, Server, Service, ServiceName, Totals};
+use super::sync;
+use crate::data::{About, Counters, Daemon, IpFamily, Server, Service, ServiceName, Totals};
 
 /// Real servers on a page; how many did not find room is a metric itself.
 pub const SERVERS_MAX: usize = 10_000;
@@ -29,18 +30,20 @@ pub const SERVERS_MAX: usize = 10_000;
 ///     pid: 1,
 ///     uptime_ms: 2500,
 ///     interfaces: vec!["eth0".to_owned()],
+///     daemons: Vec::new(),
 ///     rules: None,
 ///     connections_max: 1024,
 ///     templates_max: 1024,
 /// };
 /// let totals = Totals { connections: 17, ..Totals::default() };
-/// let text = page(&about, &totals, &[]);
+/// let text = page(&about, &totals, &[], &[]);
 /// assert!(text.contains("\nlvs_connections 17\n"), "{text}");
 /// ```
-pub fn page(about: &About, totals: &Totals, services: &[Service]) -> String {
+pub fn page(about: &About, totals: &Totals, services: &[Service], daemons: &[Daemon]) -> String {
     let mut registry = Registry::default();
     let (about, totals, services) = (about.clone(), totals.clone(), services.to_vec());
-    registry.register_collector(Box::new(Page { about, totals, services }));
+    let daemons = daemons.to_vec();
+    registry.register_collector(Box::new(Page { about, totals, services, daemons }));
     let mut text = String::new();
     let encoded = prometheus_client::encoding::text::encode(&mut text, &registry);
     debug_assert!(encoded.is_ok(), "a String takes every text");
@@ -52,6 +55,7 @@ struct Page {
     about: About,
     totals: Totals,
     services: Vec<Service>,
+    daemons: Vec<Daemon>,
 }
 
 impl Collector for Page {
@@ -59,22 +63,23 @@ impl Collector for Page {
         self.program(&mut encoder)?;
         self.frames(&mut encoder)?;
         self.tables(&mut encoder)?;
+        sync::daemons(&mut encoder, &self.daemons)?;
         self.services(&mut encoder)?;
         self.servers(&mut encoder)
     }
 }
 
 /// Labels: a name and its value each.
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// A number that every `T` has: the metric's name, its help text, its value.
-type Column<T> = (&'static str, &'static str, fn(&T) -> u64);
+pub(super) type Column<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 /// One metric family being written.
-struct Family<'e>(MetricEncoder<'e>);
+pub(super) struct Family<'e>(MetricEncoder<'e>);
 
 impl<'e> Family<'e> {
-    fn counter<'d: 'e>(
+    pub(super) fn counter<'d: 'e>(
         encoder: &'e mut DescriptorEncoder<'d>,
         name: &'e str,
         help: &'e str,
@@ -83,7 +88,7 @@ impl<'e> Family<'e> {
         Ok(Family(encoder.encode_descriptor(name, help, None, kind)?))
     }
 
-    fn gauge<'d: 'e>(
+    pub(super) fn gauge<'d: 'e>(
         encoder: &'e mut DescriptorEncoder<'d>,
         name: &'e str,
         help: &'e str,
@@ -97,11 +102,11 @@ impl<'e> Family<'e> {
         metric.encode(self.0)
     }
 
-    fn count(&mut self, labels: &Labels, value: u64) -> fmt::Result {
+    pub(super) fn count(&mut self, labels: &Labels, value: u64) -> fmt::Result {
         ConstCounter::new(value).encode(self.0.encode_family(labels)?)
     }
 
-    fn level(&mut self, labels: &Labels, value: u64) -> fmt::Result {
+    pub(super) fn level(&mut self, labels: &Labels, value: u64) -> fmt::Result {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
         ConstGauge::new(value).encode(self.0.encode_family(labels)?)
     }

@@ -264,6 +264,9 @@ fn order(request: Request) -> Result<Order, Refusal> {
             let server = Endpoint::new(server.ip(), server.port());
             Order::Forecast(service.try_into().map_err(wrong)?, server)
         }
+        Request::StartDaemon { daemon } => Order::StartDaemon(daemon.try_into().map_err(wrong)?),
+        Request::StopDaemon { role } => Order::StopDaemon(role.into()),
+        Request::Daemons => Order::Daemons,
         Request::Amend { text } => amend(&text)?,
         Request::Apply { file, text, dry_run } => {
             let rules = Box::new(parse(&file, &text)?);
@@ -307,7 +310,7 @@ fn amend(text: &str) -> Result<Order, Refusal> {
         match &line.value {
             RuleLine::Mark(mark) => marks.push(mark.clone()),
             RuleLine::Settings(more) => settings.extend_from_slice(more),
-            RuleLine::Command(_) => {
+            RuleLine::Command(_) | RuleLine::StartDaemon(_) | RuleLine::StopDaemon(_) => {
                 let message = "only lines of iptables, ip6tables and sysctl can be added so";
                 return Err(Refusal::new(message));
             }
@@ -333,6 +336,9 @@ mod tests {
         r#"{"version":1,"request":{"trace":{"filter":{"protocol":"tcp","client":"192.0.2.7:9","virtual":null,"server":"10.1.0.2:80"},"packets":3}}}"#,
         r#"{"version":1,"request":{"connection":{"flow":{"protocol":"udp","client":"[2001:db8::7]:0","virtual":"[2001:db8::1]:53"}}}}"#,
         r#"{"version":1,"request":{"forecast":{"service":{"mark":7,"family":"ipv4"},"server":"10.1.0.2:80"}}}"#,
+        r#"{"version":1,"request":{"start_daemon":{"daemon":{"role":"master","interface":"eth0","sync_id":5,"max_len":1472,"group":"ff02::81","port":8848,"ttl":1}}}}"#,
+        r#"{"version":1,"request":{"stop_daemon":{"role":"backup"}}}"#,
+        r#"{"version":1,"request":"daemons"}"#,
         r#"{"version":1,"request":{"amend":{"text":"sysctl -w net.ipv4.vs.sloppy_tcp=1"}}}"#,
         r#"{"version":1,"request":{"apply":{"file":"f","text":"-A -t 10.0.0.1:80\n","dry_run":true}}}"#,
     ];

@@ -38,6 +38,7 @@ impl Program for Replayed<'_> {
             pid: 0,
             uptime_ms: self.0.now.as_millis(),
             interfaces: Vec::new(),
+            daemons: Vec::new(),
             rules: None,
             connections_max: 0,
             templates_max: 0,

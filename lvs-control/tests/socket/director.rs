@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Clock};
 
-use lvs_admin::ipvsadm::{self, Action};
+use lvs_admin::ipvsadm::{self, Action, DaemonRole, DaemonSpec};
 use lvs_admin::listing::Rates;
 use lvs_admin::names::NumericOnly;
 use lvs_admin::rules::{MarkLine, Rules, Setting};
 use lvs_control::console::Console;
-use lvs_control::data::{About, Plan};
+use lvs_control::data::{About, Daemon, Plan};
 use lvs_control::server::Patience;
 use lvs_control::{Asker, Client, Desk, Program, Refusal, ServerError, transaction};
 use lvs_core::command::{Command, ServiceKey};
@@ -27,6 +27,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A director with no ports.
 pub(crate) struct Alone {
     pub(crate) director: Director,
+    /// Synchronisation daemons that are said to run.
+    pub(crate) daemons: Vec<Daemon>,
 }
 
 impl Program for Alone {
@@ -40,6 +42,7 @@ impl Program for Alone {
             pid: std::process::id(),
             uptime_ms: 0,
             interfaces: vec!["eth0".to_owned()],
+            daemons: Vec::new(),
             rules: None,
             connections_max: self.director.limits().connections_max,
             templates_max: self.director.limits().templates_max,
@@ -65,10 +68,12 @@ impl Program for Alone {
     fn apply(&mut self, now: Instant, rules: Rules, dry_run: bool) -> Result<Plan, Refusal> {
         let marks = rules.mark_rules(|name| (name == "eth0").then_some(PortId(0)));
         let marks = marks.map_err(|error| Refusal::new(error.to_string()))?;
+        let daemons = self.asked();
         let (commands, mut plan) =
-            transaction::replacement(&mut self.director, now, &rules, &marks);
+            transaction::replacement(&mut self.director, now, &rules, &marks, &daemons);
         if !dry_run {
             transaction::apply_all(&mut self.director, now, commands).map_err(|e| e.error)?;
+            self.daemons = rules.daemons().iter().map(started).collect();
             plan.applied = true;
         }
         Ok(plan)
@@ -85,6 +90,46 @@ impl Program for Alone {
     fn interface(&self, _: PortId) -> Option<String> {
         Some("eth0".to_owned())
     }
+
+    fn start_daemon(&mut self, _: Instant, spec: &DaemonSpec) -> Result<(), Refusal> {
+        if self.asked().iter().any(|running| running.role == spec.role) {
+            return Err(Refusal::new(ipvsadm::DAEMON_RUNS));
+        }
+        if spec.interface != "eth0" {
+            return Err(Refusal::new(ipvsadm::NO_INTERFACE));
+        }
+        self.daemons.push(started(spec));
+        self.daemons.sort_by_key(|daemon| DaemonRole::from(daemon.role));
+        Ok(())
+    }
+
+    fn stop_daemon(&mut self, _: Instant, role: DaemonRole) -> Result<(), Refusal> {
+        let before = self.daemons.len();
+        self.daemons.retain(|daemon| daemon.role != role.into());
+        match self.daemons.len() == before {
+            true => Err(Refusal::new(ipvsadm::NO_DAEMON)),
+            false => Ok(()),
+        }
+    }
+
+    fn daemons(&self, _: Instant) -> Vec<Daemon> {
+        self.daemons.clone()
+    }
+}
+
+impl Alone {
+    fn asked(&self) -> Vec<DaemonSpec> {
+        self.daemons.iter().map(Daemon::asked).collect()
+    }
+}
+
+/// A daemon at an interface of 1500 bytes that has done something.
+fn started(spec: &DaemonSpec) -> Daemon {
+    let mut daemon = Daemon::started(spec, 1500, 1);
+    daemon.counters.messages = 3;
+    daemon.counters.refused.insert("other-syncid".to_owned(), 2);
+    daemon.counters.last_ago_ms = Some(2345);
+    daemon
 }
 
 /// A path for a socket that goes when the test is over.
@@ -148,7 +193,7 @@ impl Running {
             let (stop, turns) = (stop.clone(), turns.clone());
             move || {
                 let Ok(mut desk) = gone.recv() else { return };
-                let mut program = Alone { director };
+                let mut program = Alone { director, daemons: Vec::new() };
                 while !stop.load(Ordering::SeqCst) {
                     let more = desk.serve(Instant::from_secs(1), &mut program);
                     turns.fetch_add(1, Ordering::SeqCst);

@@ -3,6 +3,7 @@
 mod answers;
 mod bad_input;
 mod console;
+mod daemons;
 mod director;
 mod file;
 mod metrics;

@@ -31,7 +31,7 @@ fn ask(metrics: &Metrics, request: &str) -> String {
     answer
 }
 
-fn page(metrics: &Metrics) -> String {
+pub(crate) fn page(metrics: &Metrics) -> String {
     let answer = ask(metrics, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
@@ -102,7 +102,7 @@ fn the_number_of_servers_on_the_page_is_bounded() {
     service.servers = ports.collect();
     let about = r#"{"version":"0","pid":1,"uptime_ms":0,"interfaces":[],"rules":null,
         "connections_max":1,"templates_max":1}"#;
-    let page = page_of(&serde_json::from_str(about).unwrap(), &Totals::default(), &[service]);
+    let page = page_of(&serde_json::from_str(about).unwrap(), &Totals::default(), &[service], &[]);
     let shown = page.lines().filter(|line| line.starts_with("lvs_server_weight{")).count();
     assert_eq!(shown, SERVERS_MAX);
     assert!(page.contains("\nlvs_servers_left_out 3\n"));

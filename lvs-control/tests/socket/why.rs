@@ -134,7 +134,7 @@ fn traced_packets_are_told_as_they_come_and_who_reads_slowly_loses_some() {
         let _gone = woken.send(());
     })
     .unwrap();
-    let mut program = Alone { director: director() };
+    let mut program = Alone { director: director(), daemons: Vec::new() };
     let typed = std::thread::spawn({
         let socket = path.to_path_buf();
         move || {
@@ -184,7 +184,7 @@ fn traced_packets_are_told_as_they_come_and_who_reads_slowly_loses_some() {
 fn so_many_may_trace_and_no_more_until_one_leaves_even_if_none_reads() {
     let path = SocketPath::new();
     let mut desk = Desk::open(&path, || {}).unwrap();
-    let mut program = Alone { director: director() };
+    let mut program = Alone { director: director(), daemons: Vec::new() };
     let request = || Request::Trace { filter: TraceFilter::default(), packets: None };
     let mut watching: Vec<Client> = (0..8).map(|_| Client::connect(&path).unwrap()).collect();
     for client in &mut watching {

@@ -25,6 +25,7 @@ impl Player<'_> {
             timeouts: self.director.timeouts(),
             tunables: *self.director.tunables(),
             mark_rules: &self.marks,
+            daemons: &[],
         };
         let interface = Side::of(CLIENTS).interface();
         let mut text = String::new();

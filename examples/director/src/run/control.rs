@@ -203,6 +203,7 @@ impl Program for Runtime<'_> {
             pid: std::process::id(),
             uptime_ms: self.now().as_millis(),
             interfaces: self.names.clone(),
+            daemons: Vec::new(),
             rules: self.args.rules.as_ref().map(|path| path.display().to_string()),
             connections_max: limits.connections_max,
             templates_max: limits.templates_max,

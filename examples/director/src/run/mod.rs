@@ -68,6 +68,8 @@ pub(crate) enum RunError {
     Route(#[from] routes::RouteError),
     #[error("cannot catch signals: {0}")]
     Signals(std::io::Error),
+    #[error("connection synchronisation is not available yet; remove the --start-daemon lines")]
+    Synchronisation,
     #[error("the rules were refused: {0}")]
     Refused(#[from] ApplyError),
 }

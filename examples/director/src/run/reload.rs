@@ -48,7 +48,10 @@ impl Runtime<'_> {
         let mark_rules = rules.mark_rules(|name| port_named(&self.names, name))?;
         let now = self.now();
         let (commands, mut plan) =
-            transaction::replacement(&mut self.director, now, rules, &mark_rules);
+            transaction::replacement(&mut self.director, now, rules, &mark_rules, &[]);
+        if !rules.daemons().is_empty() {
+            return Err(RunError::Synchronisation);
+        }
         if !dry_run {
             for command in &commands {
                 tracing::debug!("{command:?}");

@@ -89,6 +89,7 @@ fn model() -> Model {
         pid: 1,
         uptime_ms: 3_700_000,
         interfaces: vec!["eth0".to_owned()],
+        daemons: Vec::new(),
         rules: None,
         connections_max: 1 << 20,
         templates_max: 1 << 16,
