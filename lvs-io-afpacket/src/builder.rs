@@ -1,17 +1,15 @@
 //! Building a backend.
 
-use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use lvs_core::ids::PortId;
-use lvs_core::io::Caps;
+use lvs_io_linux::{BURST_MAX, Events, Pool, Sleeper, caps};
 
 use crate::error::Error;
 use crate::link::Link;
 use crate::pacing::Pacing;
-use crate::pool::Pool;
-use crate::{AfPacket, BURST_MAX, Events, FRAME_LEN_MAX, HEADROOM};
+use crate::{AfPacket, POOL_FRAME_START};
 
 /// What is the same for every port.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +117,7 @@ impl Builder {
         }
         let too_many = Error::TooManyPorts(self.names.len());
         let ports = u16::try_from(self.names.len()).map_err(|_| too_many)?;
-        let mut events = Events::new();
+        let mut events = Events::default();
         let (mut links, mut rings) = (Vec::new(), Vec::new());
         for (name, port) in self.names.iter().zip((0..ports).map(PortId)) {
             let (link, ring) = Link::open(port, name, self.settings, &mut events)?;
@@ -133,30 +131,17 @@ impl Builder {
         }
         let now = Instant::now();
         Ok(AfPacket {
-            caps: Caps {
-                ports,
-                headroom_min: HEADROOM as u16,
-                frame_len_max: FRAME_LEN_MAX as u32,
-                burst_max: self.burst_max as u16,
-                offloads: true,
-            },
-            polled: Vec::with_capacity(links.len() + 1),
+            caps: caps(ports, self.burst_max),
             links,
             rings,
-            pool: Pool::new(self.burst_max),
+            pool: Pool::new(self.burst_max, POOL_FRAME_START),
             events,
-            wake: self.wake,
+            sleeper: Sleeper::new(self.wake),
             pacing: Pacing::new(now),
             first: 0,
             polled_at: now,
             revived_at: now,
             phantoms: 0,
         })
-    }
-}
-
-impl Events {
-    fn new() -> Events {
-        Events { queue: VecDeque::new() }
     }
 }

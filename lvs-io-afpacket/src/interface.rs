@@ -1,12 +1,8 @@
 //! The machine's interfaces, as an operator and a director need to know them.
 
-use std::os::fd::AsFd;
-
 use lvs_core::addr::{MacAddr, Prefix};
+use lvs_io_linux::{NetDevice, inquiry_socket};
 use pnet::datalink;
-use rustix::net::{AddressFamily, SocketType};
-
-use crate::sys;
 
 /// A network interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,9 +48,7 @@ impl Interface {
 /// The MTU of an interface, asked by name. Not from sysfs, which shows the namespace that it was mounted
 /// in and not that of the caller.
 fn mtu(name: &str) -> Option<u32> {
-    // Any socket will do to ask; this kind needs no privilege.
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
-    sys::device(socket.as_fd(), name).ok().map(|device| device.mtu)
+    NetDevice::ask(inquiry_socket().ok()?, name).ok().map(|device| device.mtu)
 }
 
 #[cfg(test)]

@@ -68,51 +68,36 @@
 #![cfg(target_os = "linux")]
 
 mod builder;
-mod counters;
 mod error;
-mod event;
 mod interface;
 mod link;
 mod pacing;
-mod pool;
 mod receive;
 mod ring;
 mod sys;
 mod transmit;
 mod waiting;
 
-use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use lvs_core::addr::MacAddr;
 use lvs_core::ids::PortId;
-use lvs_core::io::{BurstReport, Caps, Frame, FrameIo, HEADROOM_DEFAULT, Readiness};
+use lvs_core::io::{BurstReport, Caps, Frame, FrameIo, Readiness};
+use lvs_io_linux::{Events, Pool, Sleeper};
 
 pub use builder::Builder;
-pub use counters::PortCounters;
 pub use error::Error;
-pub use event::Event;
 pub use interface::{Interface, interfaces};
+pub use lvs_io_linux::{BURST_MAX, Event, PortCounters};
 
 use link::Link;
 use pacing::Pacing;
-use pool::{POOL_HEADROOM, Pool};
 use ring::Ring;
 
-/// The most frames of a burst, and of one system call that sends them.
-pub const BURST_MAX: usize = 64;
-
-/// Headroom of each frame, in bytes.
-const HEADROOM: usize = HEADROOM_DEFAULT;
-
-/// The longest frame: a packet of 65,535 bytes behind an Ethernet header with two VLAN tags. Anything
-/// longer is IPv6 BIG TCP.
-const FRAME_LEN_MAX: usize = 14 + 2 * 4 + 65_535;
-
-/// The most events that wait to be taken; older ones make room.
-const EVENTS_MAX: usize = 256;
+/// Where a frame that is in no ring begins in its memory: the promised headroom, and room for a VLAN tag
+/// that is put back.
+const POOL_FRAME_START: usize = lvs_io_linux::HEADROOM + 4;
 
 /// Network interfaces as the ports of a director. See the [crate documentation](crate).
 #[derive(Debug)]
@@ -123,31 +108,14 @@ pub struct AfPacket {
     rings: Vec<Ring>,
     pool: Pool,
     events: Events,
-    wake: Option<OwnedFd>,
+    sleeper: Sleeper,
     pacing: Pacing,
     /// The port that the next burst begins with.
     first: usize,
-    /// The descriptors of a `poll`, kept for their memory.
-    polled: Vec<libc::pollfd>,
     polled_at: Instant,
     revived_at: Instant,
     /// How often in a row `poll` promised a frame that was not there.
     phantoms: u32,
-}
-
-/// Events that wait to be taken.
-#[derive(Debug)]
-struct Events {
-    queue: VecDeque<Event>,
-}
-
-impl Events {
-    fn push(&mut self, event: Event) {
-        if self.queue.len() == EVENTS_MAX {
-            self.queue.pop_front();
-        }
-        self.queue.push_back(event);
-    }
 }
 
 impl AfPacket {
@@ -160,7 +128,7 @@ impl AfPacket {
     /// [`Readiness::Woken`] for what happens while it sleeps, and `exchange` and `inject` may add
     /// others.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.events.queue.pop_front()
+        self.events.next()
     }
 
     /// The interface of a port, as it was when the port was opened or reopened.
@@ -238,23 +206,6 @@ impl FrameIo for AfPacket {
 
     fn inject(&mut self, fill: &mut dyn FnMut(&mut Frame<'_>) -> bool) -> Result<u32, Error> {
         let AfPacket { links, pool, events, .. } = self;
-        let mut sent = 0;
-        loop {
-            let mut frames = ArrayVec::<Frame<'_>, BURST_MAX>::new();
-            let mut has_more = true;
-            for slot in pool.slots() {
-                let mut frame = Frame::new(slot, POOL_HEADROOM, 0, PortId(0));
-                has_more = fill(&mut frame);
-                if !has_more {
-                    break;
-                }
-                frames.push(frame);
-            }
-            let settled = transmit::settle(links, &frames, events);
-            sent += settled.report.transmitted;
-            if !has_more || settled.full {
-                return Ok(sent);
-            }
-        }
+        Ok(pool.inject(fill, |frames| transmit::settle(links, frames, events)))
     }
 }

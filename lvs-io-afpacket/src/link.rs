@@ -6,51 +6,36 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use lvs_core::addr::MacAddr;
 use lvs_core::ids::PortId;
 use lvs_core::io::vnet::VNET_HEADER_LEN;
+use lvs_io_linux::{
+    ETHERNET_LEN_MAX, Events, HEADROOM, NetDevice, PortCounters, PortState, PortWatch,
+};
 
 use crate::builder::Settings;
-use crate::counters::PortCounters;
 use crate::error::Error;
-use crate::event::Event;
 use crate::interface::{Interface, interfaces};
 use crate::ring::{Geometry, Ring};
-use crate::sys::{self, Device};
-use crate::{Events, HEADROOM};
+use crate::sys;
 
 /// Bytes that the kernel puts between its structures and the Ethernet header besides the reserve, and
 /// that are headroom too: alignment and the virtio-net header; at most.
 const KERNEL_RESERVE: usize = 128;
-/// Ethernet header and two VLAN tags.
-const ETHERNET_LEN_MAX: usize = 14 + 2 * 4;
 /// The longest MTU whose frames get slots of their length. Longer frames, and super-frames, are fetched
 /// by a system call each.
 const SLOT_MTU_MAX: u32 = 9_216;
 /// The shortest MTU of any slot: every IPv6 link has it (RFC 8200 §5).
 const SLOT_MTU_MIN: u32 = 1_280;
 
-/// Whether a port works.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum State {
-    Up,
-    /// The interface is set down; the kernel resumes by itself when it is up.
-    Down,
-    /// The interface is gone, and with it what the socket was bound to.
-    Gone,
-}
-
 /// A port.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) port: PortId,
+    pub(crate) watch: PortWatch,
     pub(crate) interface: Interface,
     pub(crate) socket: OwnedFd,
-    pub(crate) state: State,
     pub(crate) counters: PortCounters,
     pub(crate) settings: Settings,
-    /// Whether [`Event::BigTcp`] was told.
+    /// Whether [`BigTcp`](lvs_io_linux::Event::BigTcp) was told.
     pub(crate) big_tcp_told: bool,
     groups: Vec<MacAddr>,
-    /// The last [`Event::ReopenFailed`], so that it is not repeated.
-    last_failure: Option<String>,
 }
 
 impl Link {
@@ -62,21 +47,14 @@ impl Link {
         events: &mut Events,
     ) -> Result<(Link, Ring), Error> {
         let (socket, ring, device) = open_socket(name, &settings)?;
-        let interface = describe(name, &device);
-        let state = if device.is_up { State::Up } else { State::Down };
-        if state == State::Down {
-            events.push(Event::PortDown { port, interface: name.to_owned() });
-        }
         let link = Link {
-            port,
-            interface,
+            watch: PortWatch::new(port, name, device.is_up, events),
+            interface: describe(name, &device),
             socket,
-            state,
             counters: PortCounters::default(),
             settings,
             big_tcp_told: false,
             groups: Vec::new(),
-            last_failure: None,
         };
         Ok((link, ring))
     }
@@ -85,12 +63,21 @@ impl Link {
         self.socket.as_fd()
     }
 
+    pub(crate) fn is_up(&self) -> bool {
+        self.watch.state() == PortState::Up
+    }
+
+    /// Whether the interface is gone, and with it what the socket was bound to.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.watch.state() == PortState::Gone
+    }
+
     /// Joins a group; a second time is no error.
     pub(crate) fn join(&mut self, group: MacAddr) -> Result<(), Error> {
         if self.groups.contains(&group) {
             return Ok(());
         }
-        if self.state != State::Gone {
+        if !self.is_gone() {
             self.set_group(true, group)?;
         }
         self.groups.push(group);
@@ -103,7 +90,7 @@ impl Link {
             return Ok(());
         };
         self.groups.swap_remove(place);
-        if self.state == State::Gone { Ok(()) } else { self.set_group(false, group) }
+        if self.is_gone() { Ok(()) } else { self.set_group(false, group) }
     }
 
     fn set_group(&self, add: bool, group: MacAddr) -> Result<(), Error> {
@@ -152,70 +139,44 @@ impl Link {
         // Reading the error clears it, so that poll no longer reports it.
         let _ = rustix::net::sockopt::socket_error(&self.socket);
         let name = &self.interface.name;
-        let state = match sys::device(self.fd(), name) {
-            Ok(device) if device.index != self.interface.index => State::Gone,
-            Ok(device) if device.is_up => State::Up,
-            Ok(_) => State::Down,
-            Err(_) => State::Gone,
+        let state = match NetDevice::ask(self.fd(), name) {
+            Ok(device) if device.index != self.interface.index => PortState::Gone,
+            Ok(device) if device.is_up => PortState::Up,
+            Ok(_) => PortState::Down,
+            Err(_) => PortState::Gone,
         };
-        if state == self.state || self.state == State::Gone {
-            return;
-        }
-        self.state = state;
-        let (port, interface) = (self.port, name.clone());
-        events.push(match state {
-            State::Up => Event::PortUp { port, interface, reopened: false },
-            State::Down => Event::PortDown { port, interface },
-            State::Gone => Event::PortGone { port, interface },
-        });
+        self.watch.note(state, name, events);
     }
 
     /// A port that does not work looks whether it can again. Returns the new ring if it was reopened.
     pub(crate) fn revive(&mut self, events: &mut Events) -> Option<Ring> {
-        if self.state != State::Gone {
+        if !self.is_gone() {
             self.note_trouble(events);
         }
-        if self.state != State::Gone {
+        if !self.is_gone() {
             return None;
         }
-        let (port, name) = (self.port, self.interface.name.clone());
+        let name = self.interface.name.clone();
         match open_socket(&name, &self.settings) {
             Ok((socket, ring, device)) => {
                 self.add_kernel_drops();
                 self.socket = socket;
                 self.interface = describe(&name, &device);
                 self.counters.reopened += 1;
-                self.last_failure = None;
                 self.big_tcp_told = false;
                 for group in self.groups.clone() {
                     if let Err(error) = self.set_group(true, group) {
-                        self.tell_failure(&error, events);
+                        self.watch.reopen_failed(&name, &error, events);
                     }
                 }
-                let interface = name;
-                if device.is_up {
-                    self.state = State::Up;
-                    events.push(Event::PortUp { port, interface, reopened: true });
-                } else {
-                    self.state = State::Down;
-                    events.push(Event::PortDown { port, interface });
-                }
+                self.watch.reopened(&name, device.is_up, events);
                 Some(ring)
             }
             Err(Error::NoSuchInterface { .. }) => None,
             Err(error) => {
-                self.tell_failure(&error, events);
+                self.watch.reopen_failed(&name, &error, events);
                 None
             }
-        }
-    }
-
-    fn tell_failure(&mut self, error: &Error, events: &mut Events) {
-        let error = error.to_string();
-        if self.last_failure.as_ref() != Some(&error) {
-            self.last_failure = Some(error.clone());
-            let (port, interface) = (self.port, self.interface.name.clone());
-            events.push(Event::ReopenFailed { port, interface, error });
         }
     }
 
@@ -228,12 +189,12 @@ impl Link {
 }
 
 /// What is known about an interface, addresses included.
-fn describe(name: &str, device: &Device) -> Interface {
+fn describe(name: &str, device: &NetDevice) -> Interface {
     let listed = interfaces().into_iter().find(|interface| interface.index == device.index);
     Interface {
         name: name.to_owned(),
         index: device.index,
-        mac: Some(MacAddr(device.mac)),
+        mac: Some(device.mac),
         addresses: listed.map(|interface| interface.addresses).unwrap_or_default(),
         mtu: device.mtu,
         is_up: device.is_up,
@@ -241,11 +202,11 @@ fn describe(name: &str, device: &Device) -> Interface {
 }
 
 /// A socket that receives from and sends by an interface, and its ring.
-fn open_socket(name: &str, settings: &Settings) -> Result<(OwnedFd, Ring, Device), Error> {
+fn open_socket(name: &str, settings: &Settings) -> Result<(OwnedFd, Ring, NetDevice), Error> {
     let socket = sys::open_packet_socket()
         .map_err(|error| Error::system(name, "open a packet socket", error))?;
     let fd = socket.as_fd();
-    let device = sys::device(fd, name).map_err(|error| match error.raw_os_error() {
+    let device = NetDevice::ask(fd, name).map_err(|error| match error.raw_os_error() {
         Some(libc::ENODEV) => {
             let present = interfaces().into_iter().map(|interface| interface.name).collect();
             Error::NoSuchInterface { name: name.to_owned(), present }

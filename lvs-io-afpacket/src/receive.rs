@@ -2,12 +2,11 @@
 
 use lvs_core::io::vnet::{self, VNET_HEADER_LEN};
 use lvs_core::io::{Frame, Offload};
+use lvs_io_linux::{Event, Events, FRAME_LEN_MAX, Slots};
 
-use crate::event::Event;
+use crate::POOL_FRAME_START;
 use crate::link::Link;
-use crate::pool::{POOL_HEADROOM, SlotsOfPool};
 use crate::ring::{Slot, SlotHeader};
-use crate::{Events, FRAME_LEN_MAX};
 
 /// EtherType of an 802.1Q tag, for kernels that do not tell which kind they took out.
 const TPID_DOT1Q: u16 = 0x8100;
@@ -16,7 +15,7 @@ const TPID_DOT1Q: u16 = 0x8100;
 pub(crate) fn frame<'a>(
     slot: Slot<'a>,
     link: &mut Link,
-    pool: &mut SlotsOfPool<'a>,
+    pool: &mut Slots<'a>,
     events: &mut Events,
 ) -> Option<Frame<'a>> {
     let Slot { header, bytes, .. } = slot;
@@ -40,7 +39,7 @@ pub(crate) fn frame<'a>(
         link.counters.refused += 1;
         return None;
     };
-    let frame = with_tag(&header, Frame::new(slot, start, header.len, link.port), offload);
+    let frame = with_tag(&header, Frame::new(slot, start, header.len, link.watch.port()), offload);
     link.counters.lent += u64::from(frame.is_some());
     link.counters.refused += u64::from(frame.is_none());
     frame
@@ -68,7 +67,7 @@ fn is_bearable(header: &SlotHeader, link: &mut Link, events: &mut Events) -> boo
     link.counters.refused += 1;
     if !link.big_tcp_told {
         link.big_tcp_told = true;
-        let (port, interface) = (link.port, link.interface.name.clone());
+        let (port, interface) = (link.watch.port(), link.interface.name.clone());
         events.push(Event::BigTcp { port, interface, len: header.len });
     }
     false
@@ -92,12 +91,12 @@ fn in_ring<'a>(
 fn fetched<'a>(
     header: &SlotHeader,
     link: &Link,
-    pool: &mut SlotsOfPool<'a>,
+    pool: &mut Slots<'a>,
 ) -> Option<(&'a mut [u8], usize, [u8; VNET_HEADER_LEN])> {
     let slot = pool.next()?;
     let mut vnet_header = [0; VNET_HEADER_LEN];
-    link.fetch(&mut vnet_header, &mut slot[POOL_HEADROOM..], header.len)?;
-    Some((slot, POOL_HEADROOM, vnet_header))
+    link.fetch(&mut vnet_header, &mut slot[POOL_FRAME_START..], header.len)?;
+    Some((slot, POOL_FRAME_START, vnet_header))
 }
 
 /// Puts the tag that the kernel took out back to where it was: behind the two addresses. Prepending

@@ -17,8 +17,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrayvec::ArrayVec;
+use lvs_io_linux::BURST_MAX;
 
-use crate::BURST_MAX;
 use crate::sys;
 
 /// Bytes of a slot before those that are lent: the two structures that the kernel writes.

@@ -3,7 +3,6 @@
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t};
 use lvs_core::io::vnet::VNET_HEADER_LEN;
@@ -16,17 +15,6 @@ pub(crate) const BATCH_MAX: usize = 64;
 pub(crate) struct Message<'a> {
     pub(crate) header: [u8; VNET_HEADER_LEN],
     pub(crate) frame: &'a [u8],
-}
-
-/// What the kernel says about a network device.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Device {
-    pub(crate) index: u32,
-    pub(crate) is_up: bool,
-    pub(crate) mtu: u32,
-    /// Kind of hardware: `ARPHRD_ETHER` and others.
-    pub(crate) kind: u16,
-    pub(crate) mac: [u8; 6],
 }
 
 fn check(result: c_int) -> io::Result<c_int> {
@@ -120,44 +108,6 @@ pub(crate) fn take_kernel_drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
     check(result).map(|_| stats.tp_drops)
 }
 
-/// Asks about the device `name`; any socket of its namespace will do.
-///
-/// # Errors
-/// `ENODEV` if there is none.
-pub(crate) fn device(fd: BorrowedFd<'_>, name: &str) -> io::Result<Device> {
-    // SAFETY: all zeroes is a valid `ifreq`.
-    let mut request: libc::ifreq = unsafe { mem::zeroed() };
-    if name.len() >= request.ifr_name.len() || name.contains('\0') {
-        return Err(io::Error::from_raw_os_error(libc::ENODEV));
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = from as libc::c_char;
-    }
-    let mut ask = |what| {
-        // SAFETY: each of these requests reads the name and writes the union of an `ifreq`, and
-        // `request` is one that outlives the call.
-        let result = unsafe { libc::ioctl(fd.as_raw_fd(), what, &raw mut request) };
-        check(result).map(|_| request.ifr_ifru)
-    };
-    let (index, flags) = (ask(libc::SIOCGIFINDEX)?, ask(libc::SIOCGIFFLAGS)?);
-    let (mtu, hardware) = (ask(libc::SIOCGIFMTU)?, ask(libc::SIOCGIFHWADDR)?);
-    // SAFETY: the union's members are plain integers and arrays of them, valid for any bytes; each
-    // request filled in the member that is read here.
-    let (index, flags, mtu, hardware) =
-        unsafe { (index.ifru_ifindex, flags.ifru_flags, mtu.ifru_mtu, hardware.ifru_hwaddr) };
-    let mut mac = [0; 6];
-    for (to, from) in mac.iter_mut().zip(hardware.sa_data) {
-        *to = from as u8;
-    }
-    Ok(Device {
-        index: index as u32,
-        is_up: c_int::from(flags) & libc::IFF_UP != 0,
-        mtu: mtu as u32,
-        kind: hardware.sa_family,
-        mac,
-    })
-}
-
 /// Sends messages in order, at most [`BATCH_MAX`], and returns how many were sent. Never blocks.
 ///
 /// # Errors
@@ -216,20 +166,4 @@ pub(crate) fn receive(
         return Err(io::Error::last_os_error());
     }
     Ok((len as usize).saturating_sub(VNET_HEADER_LEN))
-}
-
-/// Waits until one of the descriptors has an event or `timeout` has passed; `None` waits without end.
-/// Returns how many have one.
-pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
-    let limit = timeout.map(|timeout| libc::timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    });
-    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: the pointer and length describe `fds`; `limit` is null or points to a `timespec` that
-    // outlives the call; a null signal mask leaves the mask alone.
-    let ready = unsafe {
-        libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, limit, std::ptr::null())
-    };
-    check(ready).map(|ready| ready as usize)
 }

@@ -2,24 +2,13 @@
 
 use arrayvec::ArrayVec;
 use lvs_core::ids::PortId;
-use lvs_core::io::{BurstReport, Frame, Verdict, vnet};
+use lvs_core::io::{Frame, Verdict, vnet};
+use lvs_io_linux::{BURST_MAX, ETHERNET_LEN, Events, PortState, Settled};
 
-use crate::link::{Link, State};
+use crate::link::Link;
 use crate::sys::{self, Message};
-use crate::{BURST_MAX, Events};
 
 const _: () = assert!(BURST_MAX <= sys::BATCH_MAX, "a burst goes out in one system call per port");
-
-/// Shorter frames have no Ethernet header.
-const FRAME_LEN_MIN: usize = 14;
-
-/// What became of a burst.
-#[derive(Debug, Default)]
-pub(crate) struct Settled {
-    pub(crate) report: BurstReport,
-    /// Whether a port had no more room.
-    pub(crate) full: bool,
-}
 
 /// Carries out every frame's verdict, per port in the order of the slots.
 pub(crate) fn settle(links: &mut [Link], frames: &[Frame<'_>], events: &mut Events) -> Settled {
@@ -43,9 +32,9 @@ pub(crate) fn settle(links: &mut [Link], frames: &[Frame<'_>], events: &mut Even
             break;
         }
         let mut messages = ArrayVec::<Message<'_>, BURST_MAX>::new();
-        for frame in frames.iter().filter(|frame| leaves_by(frame, link.port)) {
+        for frame in frames.iter().filter(|frame| leaves_by(frame, link.watch.port())) {
             to_send -= 1;
-            if frame.len() < FRAME_LEN_MIN {
+            if frame.len() < ETHERNET_LEN {
                 link.counters.transmit_error += 1;
                 settled.report.unsent += 1;
             } else {
@@ -95,7 +84,7 @@ fn send(link: &mut Link, messages: &[Message<'_>], settled: &mut Settled, events
         settled.report.unsent += 1;
         rest = &rest[1..];
     }
-    if link.state == State::Down {
+    if link.watch.state() == PortState::Down {
         link.note_trouble(events);
     }
 }

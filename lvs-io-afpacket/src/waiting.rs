@@ -1,16 +1,14 @@
 //! Waiting: for frames, a deadline, a wake-up, and for interfaces to come back.
 
-use std::io;
-use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use lvs_core::io::Readiness;
+use lvs_io_linux::Found;
 
 use crate::AfPacket;
 use crate::error::Error;
-use crate::link::State;
+use crate::link::Link;
 use crate::pacing::NAP;
-use crate::sys;
 
 /// How often a port that does not work looks whether it can again.
 const REVIVE_INTERVAL: Duration = Duration::from_millis(250);
@@ -20,16 +18,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// is [`PHANTOM_PAUSE`], in which a frame that is being written is done.
 const PHANTOMS_MAX: u32 = 50;
 const PHANTOM_PAUSE: Duration = Duration::from_micros(50);
-/// Bytes read from the wake descriptor at once.
-const WAKE_READ_LEN: usize = 512;
-
-/// What a `poll` found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Found {
-    Nothing,
-    Frames,
-    Woken,
-}
 
 impl AfPacket {
     /// The body of [`wait`](lvs_core::io::FrameIo::wait).
@@ -87,54 +75,25 @@ impl AfPacket {
     }
 
     fn all_up(&self) -> bool {
-        self.links.iter().all(|link| link.state == State::Up)
+        self.links.iter().all(Link::is_up)
     }
 
     /// Sleeps until something happens to the wake descriptor or a port's socket, or, if `for_frames`,
     /// there is a frame.
     fn poll(&mut self, for_frames: bool, timeout: Option<Duration>) -> Result<Found, Error> {
-        let of = |fd: RawFd, events| libc::pollfd { fd, events, revents: 0 };
-        self.polled.clear();
-        // A negative descriptor is skipped. The socket of an interface that is gone has nothing to tell.
-        self.polled.push(of(self.wake.as_ref().map_or(-1, AsRawFd::as_raw_fd), libc::POLLIN));
-        let events = if for_frames { libc::POLLIN } else { 0 };
-        for link in &self.links {
-            let is_gone = link.state == State::Gone;
-            self.polled.push(of(if is_gone { -1 } else { link.socket.as_raw_fd() }, events));
-        }
-        let result = sys::poll(&mut self.polled, timeout);
+        let AfPacket { sleeper, links, events, .. } = self;
+        // The socket of an interface that is gone has nothing to tell.
+        let fds = links.iter().map(|link| (!link.is_gone()).then(|| link.fd()));
+        let found = sleeper.sleep(fds, for_frames, timeout);
         self.polled_at = Instant::now();
-        match result {
-            Ok(0) => return Ok(Found::Nothing),
-            Ok(_) => {}
-            // A signal: whoever handles it wants to be woken.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Found::Woken),
-            Err(error) => return Err(Error::Wait(error)),
-        }
-        let told = self.events.queue.len();
-        let mut found = Found::Nothing;
-        for (polled, link) in self.polled[1..].iter().zip(&mut self.links) {
-            if polled.revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 {
-                link.note_trouble(&mut self.events);
-            }
-            if polled.revents & libc::POLLIN != 0 {
-                found = Found::Frames;
+        let found = found.map_err(Error::Wait)?;
+        let told = events.waiting();
+        for (is_troubled, link) in sleeper.troubled().zip(links) {
+            if is_troubled {
+                link.note_trouble(events);
             }
         }
-        if self.polled[0].revents != 0 {
-            self.read_wake_fd();
-            found = Found::Woken;
-        }
-        Ok(if self.events.queue.len() > told { Found::Woken } else { found })
-    }
-
-    /// Empties the wake descriptor, and forgets it when its far end is closed.
-    fn read_wake_fd(&mut self) {
-        let Some(wake) = &self.wake else { return };
-        match rustix::io::read(wake, &mut [0; WAKE_READ_LEN]) {
-            Ok(1..) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-            Ok(0) | Err(_) => self.wake = None,
-        }
+        Ok(if events.waiting() > told { Found::Woken } else { found })
     }
 
     /// Ports that do not work look whether they can again. Returns whether there is something to tell.
@@ -143,15 +102,15 @@ impl AfPacket {
             return false;
         }
         self.revived_at = now;
-        let told = self.events.queue.len();
+        let told = self.events.waiting();
         for (link, ring) in self.links.iter_mut().zip(&mut self.rings) {
-            if link.state != State::Up
+            if !link.is_up()
                 && let Some(new) = link.revive(&mut self.events)
             {
                 *ring = new;
             }
         }
-        self.events.queue.len() > told
+        self.events.waiting() > told
     }
 
     /// `poll` says that there is a frame; if the rings say otherwise it is being written at this moment,

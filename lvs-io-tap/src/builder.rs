@@ -1,17 +1,15 @@
 //! Building a backend.
 
-use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use lvs_core::ids::PortId;
-use lvs_core::io::Caps;
+use lvs_io_linux::{BURST_MAX, Events, Pool, Sleeper, caps};
 
 use crate::device::Device;
 use crate::error::Error;
-use crate::pool::Pool;
 use crate::port::Port;
-use crate::{BURST_MAX, Events, FRAME_LEN_MAX, HEADROOM, Tap};
+use crate::{FRAME_START, Tap};
 
 /// Collects what a [`Tap`] is to be; see [`Tap::builder`].
 #[derive(Debug)]
@@ -69,7 +67,7 @@ impl Builder {
                 return Err(Error::DuplicatePort(device.name.clone()));
             }
         }
-        let mut events = Events { queue: VecDeque::new() };
+        let mut events = Events::default();
         let mut ports = Vec::with_capacity(self.devices.len());
         for (device, id) in self.devices.into_iter().zip((0..count).map(PortId)) {
             ports.push(Port::open(id, device, &mut events)?);
@@ -78,20 +76,13 @@ impl Builder {
             (0..port.queues.len()).map(move |queue| (place, queue)).collect::<Vec<_>>()
         };
         Ok(Tap {
-            caps: Caps {
-                ports: count,
-                headroom_min: HEADROOM as u16,
-                frame_len_max: FRAME_LEN_MAX as u32,
-                burst_max: self.burst_max as u16,
-                offloads: true,
-            },
+            caps: caps(count, self.burst_max),
             turns: ports.iter().enumerate().flat_map(queues).collect(),
             ports,
-            pool: Pool::new(self.burst_max),
+            pool: Pool::new(self.burst_max, FRAME_START),
             events,
-            wake: self.wake,
+            sleeper: Sleeper::new(self.wake),
             first: 0,
-            polled: Vec::new(),
             looked_at: Instant::now(),
         })
     }

@@ -1,7 +1,8 @@
 //! What a TAP device is to be.
 
+use lvs_io_linux::NAME_LEN_MAX;
+
 use crate::error::Error;
-use crate::sys::NAME_LEN_MAX;
 use crate::{MTU_MAX, MTU_MIN, QUEUES_MAX};
 
 /// A TAP device to open: the one of this name that is there (made by `ip tuntap add`, or left by an earlier

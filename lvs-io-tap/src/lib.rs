@@ -66,57 +66,46 @@
 #![cfg(target_os = "linux")]
 
 mod builder;
-mod counters;
 mod device;
 mod error;
-mod event;
 mod open;
-mod pool;
 mod port;
 mod receive;
 mod sys;
 mod transmit;
 mod waiting;
 
-use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use lvs_core::ids::PortId;
-use lvs_core::io::{BurstReport, Caps, Frame, FrameIo, HEADROOM_DEFAULT, Readiness};
+use lvs_core::io::vnet::VNET_HEADER_LEN;
+use lvs_core::io::{BurstReport, Caps, Frame, FrameIo, Readiness};
+use lvs_io_linux::{ETHERNET_LEN, Events, HEADROOM, Pool, Sleeper};
 
 pub use builder::Builder;
-pub use counters::PortCounters;
 pub use device::Device;
 pub use error::Error;
-pub use event::Event;
+pub use lvs_io_linux::{BURST_MAX, Event, PortCounters};
 pub use port::Interface;
 
-use pool::{FRAME_START, Pool};
 use port::Port;
 use receive::Read;
-
-/// The most frames of a burst.
-pub const BURST_MAX: usize = 64;
 
 /// The least MTU of a port, in bytes: every IPv6 link has it (RFC 8200 §5).
 pub const MTU_MIN: u32 = 1_280;
 /// The greatest MTU of a port, in bytes: what the kernel allows a TAP device, a packet of 65,535 bytes less
 /// an Ethernet header.
-pub const MTU_MAX: u32 = 65_535 - 14;
+pub const MTU_MAX: u32 = 65_535 - ETHERNET_LEN as u32;
 
 /// The most queues of a device (`MAX_TAP_QUEUES` of the kernel).
 pub const QUEUES_MAX: u16 = 256;
 
-/// Headroom of each frame, in bytes.
-const HEADROOM: usize = HEADROOM_DEFAULT;
+/// Where a frame begins in its memory: the promised headroom, and room for the header that goes in front of
+/// the frame however much of the headroom is used. Two bytes more put the IP header where 16 divides.
+const FRAME_START: usize = HEADROOM + VNET_HEADER_LEN + 8;
 
-/// The longest frame: a packet of 65,535 bytes behind an Ethernet header with two VLAN tags.
-const FRAME_LEN_MAX: usize = 14 + 2 * 4 + 65_535;
-
-/// The most events that wait to be taken; older ones make room.
-const EVENTS_MAX: usize = 256;
+const _: () = assert!((FRAME_START + ETHERNET_LEN).is_multiple_of(16), "the IP header is aligned");
 
 /// TAP devices as the ports of a director. See the [crate documentation](crate).
 #[derive(Debug)]
@@ -127,27 +116,10 @@ pub struct Tap {
     turns: Vec<(usize, usize)>,
     pool: Pool,
     events: Events,
-    wake: Option<OwnedFd>,
+    sleeper: Sleeper,
     /// The turn that the next burst begins with.
     first: usize,
-    /// The descriptors of a `poll`, kept for their memory.
-    polled: Vec<libc::pollfd>,
     looked_at: Instant,
-}
-
-/// Events that wait to be taken.
-#[derive(Debug)]
-struct Events {
-    queue: VecDeque<Event>,
-}
-
-impl Events {
-    fn push(&mut self, event: Event) {
-        if self.queue.len() == EVENTS_MAX {
-            self.queue.pop_front();
-        }
-        self.queue.push_back(event);
-    }
 }
 
 impl Tap {
@@ -159,7 +131,7 @@ impl Tap {
     /// The next thing that an operator should hear about. Ask after each round: `wait` returns
     /// [`Readiness::Woken`] for what happens while it sleeps, and `exchange` and `inject` may add others.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.events.queue.pop_front()
+        self.events.next()
     }
 
     /// The network device of a port, as it was a quarter of a second ago at the latest, if
@@ -168,7 +140,8 @@ impl Tap {
         self.ports.get(port.index()).map(|port| &port.interface)
     }
 
-    /// The counters of a port.
+    /// The counters of a port. Frames that the kernel dropped are not counted while the device is in another
+    /// network namespace than the one it was opened in.
     pub fn counters(&self, port: PortId) -> Option<PortCounters> {
         self.ports.get(port.index()).map(Port::counters)
     }
@@ -198,7 +171,7 @@ impl FrameIo for Tap {
             let (place, queue) = turns[(first + turn) % turns.len()];
             let port = &mut ports[place];
             while taken < usize::from(self.caps.burst_max)
-                && port.state != port::State::Gone
+                && !port.is_gone()
                 && let Some(free) = slot.take()
             {
                 match receive::read(port, queue, free) {
@@ -237,23 +210,6 @@ impl FrameIo for Tap {
 
     fn inject(&mut self, fill: &mut dyn FnMut(&mut Frame<'_>) -> bool) -> Result<u32, Error> {
         let Tap { ports, pool, events, .. } = self;
-        let mut sent = 0;
-        loop {
-            let mut frames = ArrayVec::<Frame<'_>, BURST_MAX>::new();
-            let mut has_more = true;
-            for slot in pool.slots() {
-                let mut frame = Frame::new(slot, FRAME_START, 0, PortId(0));
-                has_more = fill(&mut frame);
-                if !has_more {
-                    break;
-                }
-                frames.push(frame);
-            }
-            let settled = transmit::settle(ports, &mut frames, |_| 0, events);
-            sent += settled.report.transmitted;
-            if !has_more || settled.full {
-                return Ok(sent);
-            }
-        }
+        Ok(pool.inject(fill, |frames| transmit::settle(ports, frames, |_| 0, events)))
     }
 }

@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use libc::{c_int, c_ulong};
 use lvs_core::io::vnet::VNET_HEADER_LEN;
+use lvs_io_linux::NetDevice;
 
 use crate::device::Device;
 use crate::error::Error;
-use crate::sys::{self, Found};
+use crate::sys;
 
 /// Ethernet frames, with a virtio-net header in front and nothing else.
 const FLAGS: c_int = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
@@ -24,9 +25,9 @@ const OFFLOADS_UDP: libc::c_uint = libc::TUN_F_USO4 | libc::TUN_F_USO6;
 pub(crate) fn open(
     device: &Device,
     socket: BorrowedFd<'_>,
-) -> Result<(Vec<OwnedFd>, Found), Error> {
+) -> Result<(Vec<OwnedFd>, NetDevice), Error> {
     let name = &device.name;
-    let was_there = sys::device(socket, name).is_ok();
+    let was_there = NetDevice::ask(socket, name).is_ok();
     let queues = attach_all(device, was_there)?;
     let first = queues[0].as_fd();
     let failed = |what| move |error| Error::system(name, what, error);
@@ -41,7 +42,7 @@ pub(crate) fn open(
     if device.persistent {
         sys::set_by_value(first, libc::TUNSETPERSIST, 1).map_err(failed("make persistent"))?;
     }
-    let found = || sys::device(socket, name).map_err(failed("ask about"));
+    let found = || NetDevice::ask(socket, name).map_err(failed("ask about"));
     let before = found()?;
     if let Some(mtu) = device.mtu.filter(|mtu| *mtu != before.mtu) {
         sys::set_mtu(socket, name, mtu).map_err(failed("set the MTU of"))?;

@@ -1,18 +1,15 @@
 //! One port: the queues of its device, its state and its counters.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use lvs_core::addr::MacAddr;
 use lvs_core::ids::PortId;
+use lvs_io_linux::{Events, NetDevice, PortCounters, PortState, PortWatch, inquiry_socket};
 
-use crate::Events;
-use crate::counters::PortCounters;
 use crate::device::Device;
 use crate::error::Error;
-use crate::event::Event;
 use crate::open::open;
-use crate::sys::{self, Found};
+use crate::sys;
 
 /// The network device behind a port, as the host sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,31 +26,18 @@ pub struct Interface {
     pub is_up: bool,
 }
 
-/// Whether a port works.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum State {
-    Up,
-    /// The device is set down; frames are taken again as soon as it is up.
-    Down,
-    /// The device was deleted, and with it what the queues were attached to.
-    Gone,
-}
-
 /// A port.
 #[derive(Debug)]
 pub(crate) struct Port {
-    pub(crate) id: PortId,
+    pub(crate) watch: PortWatch,
     pub(crate) device: Device,
     pub(crate) interface: Interface,
     pub(crate) queues: Vec<OwnedFd>,
-    pub(crate) state: State,
     pub(crate) counters: PortCounters,
     /// The kernel's count of drops when the device was opened.
     drops_before: u64,
     /// Any socket of the namespace in which the device was opened.
     socket: OwnedFd,
-    /// The last [`Event::ReopenFailed`], so that it is not repeated.
-    last_failure: Option<String>,
 }
 
 impl Port {
@@ -61,20 +45,14 @@ impl Port {
     pub(crate) fn open(id: PortId, device: Device, events: &mut Events) -> Result<Port, Error> {
         let socket = open_socket(&device.name)?;
         let (queues, found) = open(&device, socket.as_fd())?;
-        let state = state_of(&found);
-        if state == State::Down {
-            events.push(Event::PortDown { port: id, device: device.name.clone() });
-        }
         Ok(Port {
-            id,
+            watch: PortWatch::new(id, &device.name, found.is_up, events),
             interface: describe(&device.name, &found),
             queues,
-            state,
             counters: PortCounters::default(),
             drops_before: kernel_drops(&device.name).unwrap_or(0),
             device,
             socket,
-            last_failure: None,
         })
     }
 
@@ -82,67 +60,58 @@ impl Port {
         self.queues[queue].as_fd()
     }
 
+    #[inline]
+    pub(crate) fn is_up(&self) -> bool {
+        self.watch.state() == PortState::Up
+    }
+
+    /// Whether the device was deleted, and with it what the queues were attached to.
+    #[inline]
+    pub(crate) fn is_gone(&self) -> bool {
+        self.watch.state() == PortState::Gone
+    }
+
     /// Looks what became of the device.
     pub(crate) fn look(&mut self, events: &mut Events) {
         let state = match sys::name_of(self.queues[0].as_fd()) {
-            Err(_) => State::Gone,
-            Ok(name) => match sys::device(self.socket.as_fd(), &name) {
+            Err(_) => PortState::Gone,
+            Ok(name) => match NetDevice::ask(&self.socket, &name) {
                 Ok(found) => {
                     self.interface = describe(&name, &found);
-                    state_of(&found)
+                    if found.is_up { PortState::Up } else { PortState::Down }
                 }
                 // It was moved to another namespace, and works there.
-                Err(_) => State::Up,
+                Err(_) => PortState::Up,
             },
         };
-        if state == self.state || self.state == State::Gone {
-            return;
-        }
-        self.state = state;
-        let (port, device) = (self.id, self.interface.name.clone());
-        events.push(match state {
-            State::Up => Event::PortUp { port, device, reopened: false },
-            State::Down => Event::PortDown { port, device },
-            State::Gone => Event::PortGone { port, device },
-        });
+        self.watch.note(state, &self.interface.name, events);
     }
 
     /// Makes the device anew if it was deleted.
     pub(crate) fn revive(&mut self, events: &mut Events) {
-        if self.state != State::Gone {
+        if !self.is_gone() {
             return;
         }
-        let (port, device) = (self.id, self.device.name.clone());
-        let opened = open_socket(&device)
+        let name = self.device.name.clone();
+        let opened = open_socket(&name)
             .and_then(|socket| open(&self.device, socket.as_fd()).map(|opened| (socket, opened)));
         match opened {
             Ok((socket, (queues, found))) => {
                 self.counters.kernel_drops = self.kernel_drops();
-                self.drops_before = kernel_drops(&device).unwrap_or(0);
+                self.drops_before = kernel_drops(&name).unwrap_or(0);
                 (self.socket, self.queues) = (socket, queues);
-                self.interface = describe(&device, &found);
+                self.interface = describe(&name, &found);
                 self.counters.reopened += 1;
-                self.last_failure = None;
-                self.state = state_of(&found);
-                events.push(match self.state {
-                    State::Up => Event::PortUp { port, device, reopened: true },
-                    _ => Event::PortDown { port, device },
-                });
+                self.watch.reopened(&name, found.is_up, events);
             }
-            Err(error) => {
-                let error = error.to_string();
-                if self.last_failure.as_ref() != Some(&error) {
-                    self.last_failure = Some(error.clone());
-                    events.push(Event::ReopenFailed { port, device, error });
-                }
-            }
+            Err(error) => self.watch.reopen_failed(&name, &error, events),
         }
     }
 
     /// The counters with what the kernel says about its own drops.
     pub(crate) fn counters(&self) -> PortCounters {
         let mut counters = self.counters;
-        if self.state != State::Gone {
+        if !self.is_gone() {
             counters.kernel_drops = self.kernel_drops();
         }
         counters
@@ -154,23 +123,16 @@ impl Port {
     }
 }
 
-/// A socket to ask about devices of the calling thread's namespace; needs no privilege.
+/// A socket to ask about the device with.
 fn open_socket(name: &str) -> Result<OwnedFd, Error> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-    let flags = SocketFlags::CLOEXEC;
-    socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)
-        .map_err(|error| Error::system(name, "open a socket to ask about", io::Error::from(error)))
+    inquiry_socket().map_err(|error| Error::system(name, "open a socket to ask about", error))
 }
 
-fn state_of(found: &Found) -> State {
-    if found.is_up { State::Up } else { State::Down }
-}
-
-fn describe(name: &str, found: &Found) -> Interface {
+fn describe(name: &str, found: &NetDevice) -> Interface {
     Interface {
         name: name.to_owned(),
         index: found.index,
-        mac: MacAddr(found.mac),
+        mac: found.mac,
         mtu: found.mtu,
         is_up: found.is_up,
     }

@@ -4,10 +4,10 @@ use std::os::fd::BorrowedFd;
 
 use lvs_core::io::Frame;
 use lvs_core::io::vnet::{self, VNET_HEADER_LEN};
+use lvs_io_linux::FRAME_LEN_MAX;
 use rustix::io::Errno;
 
-use crate::FRAME_LEN_MAX;
-use crate::pool::FRAME_START;
+use crate::FRAME_START;
 use crate::port::Port;
 
 /// Where the header begins in a slot: directly in front of the frame, in what becomes its headroom.
@@ -43,7 +43,7 @@ pub(crate) fn read<'a>(port: &mut Port, queue: usize, slot: &'a mut [u8]) -> Rea
         return Read::Refused(slot);
     };
     port.counters.lent += 1;
-    let mut frame = Frame::new(slot, FRAME_START, len, port.id);
+    let mut frame = Frame::new(slot, FRAME_START, len, port.watch.port());
     frame.offload = offload;
     Read::Frame(frame)
 }

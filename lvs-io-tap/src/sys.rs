@@ -5,9 +5,9 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::Duration;
 
 use libc::{c_int, c_short};
+use lvs_io_linux::interface_request;
 
 /// Where TAP devices come from.
 pub(crate) const CLONE_DEVICE: &str = "/dev/net/tun";
@@ -22,36 +22,8 @@ const BRCTL_GET_PORT_LIST: libc::c_ulong = 7;
 /// The most ports of a bridge (`BR_MAX_PORTS` of the kernel).
 const BRIDGE_PORTS_MAX: usize = 1 << 10;
 
-/// The most bytes of an interface's name.
-pub(crate) const NAME_LEN_MAX: usize = libc::IFNAMSIZ - 1;
-
-/// What the kernel says about a network device.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Found {
-    pub(crate) index: u32,
-    pub(crate) is_up: bool,
-    pub(crate) mtu: u32,
-    pub(crate) mac: [u8; 6],
-}
-
 fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
-}
-
-/// An `ifreq` with a name in it.
-///
-/// # Errors
-/// `ENODEV` if no interface can have that name.
-fn request(name: &str) -> io::Result<libc::ifreq> {
-    // SAFETY: all zeroes is a valid `ifreq`.
-    let mut request: libc::ifreq = unsafe { mem::zeroed() };
-    if name.len() > NAME_LEN_MAX || name.contains('\0') {
-        return Err(io::Error::from_raw_os_error(libc::ENODEV));
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = from as libc::c_char;
-    }
-    Ok(request)
 }
 
 /// Makes a request that reads and writes nothing but an `ifreq`.
@@ -70,7 +42,7 @@ pub(crate) fn open_clone_device() -> io::Result<OwnedFd> {
 
 /// Makes the descriptor a queue of the TAP device `name`, which is created if there is none.
 pub(crate) fn attach(fd: BorrowedFd<'_>, name: &str, flags: c_int) -> io::Result<()> {
-    let mut request = request(name)?;
+    let mut request = interface_request(name)?;
     request.ifr_ifru.ifru_flags = flags as c_short;
     ask(fd, libc::TUNSETIFF, &mut request)
 }
@@ -107,37 +79,16 @@ pub(crate) fn set_by_value(
     check(unsafe { libc::ioctl(fd.as_raw_fd(), option, value) }).map(drop)
 }
 
-/// Asks about the device `name`; any socket of its namespace will do.
-///
-/// # Errors
-/// `ENODEV` if there is none.
-pub(crate) fn device(fd: BorrowedFd<'_>, name: &str) -> io::Result<Found> {
-    let mut request = request(name)?;
-    let mut value = |what| ask(fd, what, &mut request).map(|()| request.ifr_ifru);
-    let (index, flags) = (value(libc::SIOCGIFINDEX)?, value(libc::SIOCGIFFLAGS)?);
-    let (mtu, hardware) = (value(libc::SIOCGIFMTU)?, value(libc::SIOCGIFHWADDR)?);
-    // SAFETY: the union's members are plain integers and arrays of them, valid for any bytes; each
-    // request filled in the member that is read here.
-    let (index, flags, mtu, hardware) =
-        unsafe { (index.ifru_ifindex, flags.ifru_flags, mtu.ifru_mtu, hardware.ifru_hwaddr) };
-    let mut mac = [0; 6];
-    for (to, from) in mac.iter_mut().zip(hardware.sa_data) {
-        *to = from as u8;
-    }
-    let is_up = c_int::from(flags) & libc::IFF_UP != 0;
-    Ok(Found { index: index as u32, is_up, mtu: mtu as u32, mac })
-}
-
 /// Sets the device's MTU.
 pub(crate) fn set_mtu(fd: BorrowedFd<'_>, name: &str, mtu: u32) -> io::Result<()> {
-    let mut request = request(name)?;
+    let mut request = interface_request(name)?;
     request.ifr_ifru.ifru_mtu = mtu as c_int;
     ask(fd, libc::SIOCSIFMTU, &mut request)
 }
 
 /// Sets the device up.
 pub(crate) fn set_up(fd: BorrowedFd<'_>, name: &str) -> io::Result<()> {
-    let mut request = request(name)?;
+    let mut request = interface_request(name)?;
     ask(fd, libc::SIOCGIFFLAGS, &mut request)?;
     // SAFETY: the request above filled in the flags.
     let flags = unsafe { request.ifr_ifru.ifru_flags };
@@ -147,7 +98,7 @@ pub(crate) fn set_up(fd: BorrowedFd<'_>, name: &str) -> io::Result<()> {
 
 /// Makes the device with this index a port of a bridge.
 pub(crate) fn add_to_bridge(fd: BorrowedFd<'_>, bridge: &str, index: u32) -> io::Result<()> {
-    let mut request = request(bridge)?;
+    let mut request = interface_request(bridge)?;
     request.ifr_ifru.ifru_ifindex = index as c_int;
     ask(fd, SIOCBRADDIF, &mut request)
 }
@@ -157,24 +108,10 @@ pub(crate) fn is_in_bridge(fd: BorrowedFd<'_>, bridge: &str, index: u32) -> io::
     let mut ports = [0 as c_int; BRIDGE_PORTS_MAX];
     let mut arguments =
         [BRCTL_GET_PORT_LIST, ports.as_mut_ptr() as libc::c_ulong, ports.len() as libc::c_ulong, 0];
-    let mut request = request(bridge)?;
+    let mut request = interface_request(bridge)?;
     request.ifr_ifru.ifru_data = arguments.as_mut_ptr().cast();
     // SAFETY: the request reads an `ifreq` that points to four words, of which the second points to as
     // many integers as the third says, which it writes; all of them outlive the call.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), SIOCDEVPRIVATE, &raw mut request) })?;
     Ok(ports.contains(&(index as c_int)))
-}
-
-/// Waits until one of the descriptors has an event or `timeout` has passed. Returns how many have one.
-pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Duration) -> io::Result<usize> {
-    let limit = libc::timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    };
-    // SAFETY: the pointer and length describe `fds`; `limit` outlives the call; a null signal mask leaves
-    // the mask alone.
-    let ready = unsafe {
-        libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, &raw const limit, std::ptr::null())
-    };
-    check(ready).map(|ready| ready as usize)
 }

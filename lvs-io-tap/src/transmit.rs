@@ -1,24 +1,14 @@
 //! Carrying out verdicts: frames leave from where they lie.
 
 use lvs_core::io::vnet::{self, VNET_HEADER_LEN};
-use lvs_core::io::{BurstReport, Frame, Verdict};
+use lvs_core::io::{Frame, Verdict};
+use lvs_io_linux::{ETHERNET_LEN, Events, Settled};
 use rustix::io::Errno;
 
-use crate::Events;
-use crate::port::{Port, State};
+use crate::port::Port;
 
-/// Bytes of an Ethernet header; a shorter frame has none.
-const ETHERNET_LEN: usize = 14;
 /// Bytes of a VLAN tag, which does not count for the MTU (IEEE 802.3 allows them on top of it).
 const TAG_LEN: usize = 4;
-
-/// What became of a burst.
-#[derive(Debug, Default)]
-pub(crate) struct Settled {
-    pub(crate) report: BurstReport,
-    /// Whether a port had no more room.
-    pub(crate) full: bool,
-}
 
 /// Carries out every frame's verdict in the order of the slots. `queue_of` says by which queue of its
 /// device a frame came in.
@@ -53,15 +43,14 @@ fn send(
     settled: &mut Settled,
     events: &mut Events,
 ) {
-    let counters = &mut port.counters;
     // Whether it works again is looked at while waiting, not for each frame.
-    if port.state != State::Up {
-        counters.port_down += 1;
+    if !port.is_up() {
+        port.counters.port_down += 1;
         settled.report.unsent += 1;
         return;
     }
     if !is_sendable(frame, port.interface.mtu as usize) {
-        counters.transmit_error += 1;
+        port.counters.transmit_error += 1;
         settled.report.unsent += 1;
         return;
     }

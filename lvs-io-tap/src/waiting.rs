@@ -1,29 +1,17 @@
 //! Waiting: for frames, a deadline, a wake-up, and for devices to come back.
 
-use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use lvs_core::io::Readiness;
+use lvs_io_linux::Found;
 
 use crate::Tap;
 use crate::error::Error;
-use crate::port::State;
-use crate::sys;
 
 /// How often it is looked whether devices are up and what their MTU is, and devices that were deleted are
 /// made anew: nothing tells of a device that is set down.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// Bytes read from the wake descriptor at once.
-const WAKE_READ_LEN: usize = 512;
-
-/// What a `poll` found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Found {
-    Nothing,
-    Frames,
-    Woken,
-}
 
 impl Tap {
     /// The body of [`wait`](lvs_core::io::FrameIo::wait).
@@ -53,48 +41,20 @@ impl Tap {
 
     /// Sleeps until something happens to the wake descriptor or a queue.
     fn poll(&mut self, timeout: Duration) -> Result<Found, Error> {
-        let of = |fd: RawFd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        self.polled.clear();
-        // A negative descriptor is skipped. The queues of a device that is gone have nothing to tell.
-        self.polled.push(of(self.wake.as_ref().map_or(-1, AsRawFd::as_raw_fd)));
-        for port in &self.ports {
-            let is_gone = port.state == State::Gone;
-            let fds = port.queues.iter().map(|queue| if is_gone { -1 } else { queue.as_raw_fd() });
-            self.polled.extend(fds.map(of));
-        }
-        match sys::poll(&mut self.polled, timeout) {
-            Ok(0) => return Ok(Found::Nothing),
-            Ok(_) => {}
-            // A signal: whoever handles it wants to be woken.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Found::Woken),
-            Err(error) => return Err(Error::Wait(error)),
-        }
-        let told = self.events.queue.len();
-        let mut found = Found::Nothing;
-        let mut polled = self.polled[1..].iter();
-        for port in &mut self.ports {
-            for polled in polled.by_ref().take(port.queues.len()) {
-                if polled.revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 {
-                    port.look(&mut self.events);
-                } else if polled.revents & libc::POLLIN != 0 {
-                    found = Found::Frames;
-                }
+        let Tap { sleeper, ports, events, .. } = self;
+        // The queues of a device that is gone have nothing to tell.
+        let fds = ports.iter().flat_map(|port| {
+            port.queues.iter().map(|queue| (!port.is_gone()).then(|| queue.as_fd()))
+        });
+        let found = sleeper.sleep(fds, true, Some(timeout)).map_err(Error::Wait)?;
+        let told = events.waiting();
+        let mut troubled = sleeper.troubled();
+        for port in ports {
+            for _ in troubled.by_ref().take(port.queues.len()).filter(|is_troubled| *is_troubled) {
+                port.look(events);
             }
         }
-        if self.polled[0].revents != 0 {
-            self.read_wake_fd();
-            found = Found::Woken;
-        }
-        Ok(if self.events.queue.len() > told { Found::Woken } else { found })
-    }
-
-    /// Empties the wake descriptor, and forgets it when its far end is closed.
-    fn read_wake_fd(&mut self) {
-        let Some(wake) = &self.wake else { return };
-        match rustix::io::read(wake, &mut [0; WAKE_READ_LEN]) {
-            Ok(1..) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-            Ok(0) | Err(_) => self.wake = None,
-        }
+        Ok(if events.waiting() > told { Found::Woken } else { found })
     }
 
     /// Looks from time to time what became of the devices. Returns whether there is something to tell.
@@ -103,11 +63,11 @@ impl Tap {
             return false;
         }
         self.looked_at = now;
-        let told = self.events.queue.len();
+        let told = self.events.waiting();
         for port in &mut self.ports {
             port.look(&mut self.events);
             port.revive(&mut self.events);
         }
-        self.events.queue.len() > told
+        self.events.waiting() > told
     }
 }

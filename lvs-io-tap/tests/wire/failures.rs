@@ -21,14 +21,14 @@ fn a_device_that_is_set_down_and_up_goes_on() {
     let lab = Lab::new();
     let mut io = lab.open();
     lab.director.ip("link set d1 down");
-    assert_eq!(next_event(&mut io), Event::PortDown { port: RIGHT, device: "d1".to_owned() });
+    assert_eq!(next_event(&mut io), Event::PortDown { port: RIGHT, interface: "d1".to_owned() });
     send_some(&lab, 3);
     cross(&mut io, 3);
     let counters = io.counters(RIGHT).unwrap();
     assert_eq!((counters.port_down, counters.transmitted), (3, 0), "{counters:?}");
     lab.director.ip("link set d1 up");
-    let (port, device) = (RIGHT, "d1".to_owned());
-    assert_eq!(next_event(&mut io), Event::PortUp { port, device, reopened: false });
+    let (port, interface) = (RIGHT, "d1".to_owned());
+    assert_eq!(next_event(&mut io), Event::PortUp { port, interface, reopened: false });
     lab.wait_until_forwarding();
     let mut peer = PacketSocket::open(&lab.right, "r0");
     send_some(&lab, 3);
@@ -43,9 +43,9 @@ fn a_device_that_is_deleted_is_made_anew_in_its_bridge() {
     lab.director.ip("link del d1");
     // The tests' own thread is in another namespace; a program stays in the one it started in.
     let events = lab.director.enter(|| [next_event(&mut io), next_event(&mut io)]);
-    let (port, device) = (RIGHT, "d1".to_owned());
-    assert_eq!(events[0], Event::PortGone { port, device: device.clone() });
-    assert_eq!(events[1], Event::PortUp { port, device, reopened: true });
+    let (port, interface) = (RIGHT, "d1".to_owned());
+    assert_eq!(events[0], Event::PortGone { port, interface: interface.clone() });
+    assert_eq!(events[1], Event::PortUp { port, interface, reopened: true });
     lab.wait_until_forwarding();
     let mut peer = PacketSocket::open(&lab.right, "r0");
     send_some(&lab, 3);

@@ -11,6 +11,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("lvs-core/src/prefetch.rs", "a prefetch, earned by a measurement"),
     ("lvs-io-afpacket/src/sys.rs", "system calls"),
     ("lvs-io-afpacket/src/ring.rs", "the ring that the kernel shares"),
+    ("lvs-io-linux/src/sys.rs", "system calls"),
     ("lvs-io-tap/src/sys.rs", "system calls"),
     ("lvs-io-tap/examples/system_calls.rs", "io_uring, which it is compared with"),
     ("lvs-realserver/src/sys.rs", "system calls"),

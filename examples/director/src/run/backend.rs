@@ -6,7 +6,7 @@ use std::time::Duration;
 use lvs_core::addr::MacAddr;
 use lvs_core::ids::PortId;
 use lvs_core::io::{BurstReport, Caps, Frame, FrameIo, Readiness};
-use lvs_io_afpacket::AfPacket;
+use lvs_io_afpacket::{AfPacket, Event};
 use lvs_io_tap::Tap;
 
 use crate::cli::RunArgs;
@@ -27,15 +27,6 @@ pub(super) enum Backend {
     Taps(Tap),
 }
 
-/// What happened to a port.
-#[derive(Debug)]
-pub(super) struct Event {
-    /// In words.
-    pub(super) text: String,
-    /// Whether the port works again.
-    pub(super) came_up: bool,
-}
-
 impl Backend {
     /// Opens the ports of the command line; `wake` ends a sleep.
     pub(super) fn open(args: &RunArgs, wake: OwnedFd) -> Result<Backend, BackendError> {
@@ -49,18 +40,10 @@ impl Backend {
     }
 
     pub(super) fn next_event(&mut self) -> Option<Event> {
-        Some(match self {
-            Backend::Interfaces(io) => {
-                let event = io.next_event()?;
-                let came_up = matches!(event, lvs_io_afpacket::Event::PortUp { .. });
-                Event { text: event.to_string(), came_up }
-            }
-            Backend::Taps(io) => {
-                let event = io.next_event()?;
-                let came_up = matches!(event, lvs_io_tap::Event::PortUp { .. });
-                Event { text: event.to_string(), came_up }
-            }
-        })
+        match self {
+            Backend::Interfaces(io) => io.next_event(),
+            Backend::Taps(io) => io.next_event(),
+        }
     }
 
     /// Receives what is sent to a group. A TAP device receives every group anyway.

@@ -12,6 +12,7 @@ use lvs_core::limits::{LimitError, Limits};
 use lvs_core::time::{Duration, Instant};
 use lvs_core::wire::ndp;
 use lvs_guard::Guard;
+use lvs_io_afpacket::Event;
 
 use crate::cli::RunArgs;
 use crate::rules::{self, RulesError};
@@ -246,9 +247,9 @@ impl Runtime<'_> {
 
     fn take_events(&mut self) {
         while let Some(event) = self.io.next_event() {
-            tracing::warn!("{}", event.text);
+            tracing::warn!("{event}");
             // Also an interface that was only down may have been given another MAC address meanwhile.
-            if event.came_up {
+            if matches!(event, Event::PortUp { .. }) {
                 self.renew();
             }
         }

@@ -293,7 +293,7 @@ fn after_the_interface_was_deleted_and_made_anew_the_director_goes_on_from_its_n
     vips.iter().for_each(|vip| drop(page(&net, SocketAddr::new(*vip, 80))));
     let old = net.director().mac("eth0");
     net.replace_director_interface(|| {
-        let gone = "port 0: interface eth0 is gone; waiting for its return";
+        let gone = "port 0: interface eth0 is gone";
         director.wait_for_log_from(0, &[gone]);
         // Rules that are read now are not those of a director without a link.
         director.reload(&text);

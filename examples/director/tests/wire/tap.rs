@@ -220,7 +220,7 @@ fn a_device_that_somebody_deletes_comes_back_and_the_service_with_it() {
     let director = Director::start_on(net.director(), &rules, &tap);
     wait_until_served(&net, target);
     net.director().ip("link del lvs0");
-    director.wait_for_log_from(0, &["TAP device lvs0 was made anew"]);
+    director.wait_for_log_from(0, &["port 0: reopened on a new interface lvs0"]);
     wait_until_served(&net, target);
     net.director().ip("link set lvs0 mtu 1400");
     director.wait_for_log_from(0, &["MTU 1400, 10.77.0.2/24"]);
