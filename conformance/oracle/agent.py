@@ -204,6 +204,142 @@ def br(ip):
     return "[%s]" % ip if ":" in ip else ip
 
 
+# ------------------------------------------- connection synchronisation
+SYNC_PORT, SYNC_GROUP, SYNC_PEER = 8848, "224.0.0.81", "10.1.0.9"
+SYNC_PROTO = {"ip": 0, "tcp": 6, "udp": 17, "sctp": 132}
+SYNC_NUMBERS = ("flags", "state", "timeout", "mark", "type", "ver", "size")
+
+
+def parse_sync(words):
+    """words of a `sync` action -> (UDP port, datagram, text); wrong values are made as they are written"""
+    w = list(words[1:])
+    head = {"id": 0, "version": 1}
+    while w and w[0].partition("=")[0] in ("port", "id", "version", "count", "total", "spare"):
+        k, _, v = w.pop(0).partition("=")
+        head[k] = int(v, 0)
+    port = head.pop("port", SYNC_PORT)
+    if w and w[0] == "raw":
+        return port, bytes.fromhex("".join(w[1:])), " ".join(words)
+    entries, one = [], []
+    for x in w + [";"]:
+        if x == ";":
+            if one:
+                entries += sync_entries(one, head["version"])
+            one = []
+        else:
+            one.append(x)
+    body = b""
+    for e in entries:
+        if head["version"] == 1:
+            body += b"\0" * (-len(body) % 4)
+        body += e
+    count = head.get("count", len(entries))
+    if head["version"] == 1:
+        msg = struct.pack("!BBHBBH", 0, head["id"], head.get("total", 8 + len(body)), count & 255, 1, head.get("spare", 0)) + body
+    else:
+        msg = struct.pack("!BBH", count & 255, head["id"], head.get("total", 4 + len(body))) + body
+    return port, msg, " ".join(words)
+
+
+def sync_entries(w, version):
+    """one entry of a `sync` action, ranges expanded -> [bytes]"""
+    if len(w) < 6 or w[2] != ">" or w[4] != ">":
+        raise Bad("expected PROTO CLIENT > VIRTUAL > SERVER")
+    proto = SYNC_PROTO[w[0]] if w[0] in SYNC_PROTO else int(w[0], 0)
+    f, opts, cut = {}, b"", None
+    for x in w[6:]:
+        k, eq, v = x.partition("=")
+        if k in SYNC_NUMBERS:
+            f[k] = int(v, 0)
+        elif k == "seqs":
+            opts += (bytes([1, 24]) if version == 1 else b"") + bytes.fromhex(v)
+        elif k == "opt":
+            t, _, d = v.partition(":")
+            n, _, d = d.rpartition(":")
+            d = bytes.fromhex(d)
+            opts += bytes([int(t, 0), int(n, 0) if n else len(d)]) + d
+        else:
+            raise Bad("no field of an entry: " + x)
+    res = []
+    for c in expand(w[1]):
+        for v in expand(w[3]):
+            for s in expand(w[5]):
+                v6 = is6(c[0])
+                ends = ip_bytes(c[0]) + ip_bytes(v[0]) + ip_bytes(s[0])
+                if version == 1:
+                    n = (24 + len(ends) + len(opts)) if "size" not in f else f["size"]
+                    res.append(struct.pack("!BBHIHHHHII", f.get("type", int(v6)), proto, f.get("ver", 0) << 12 | n & 0xfff,
+                                           f.get("flags", 0), f.get("state", 0), c[1], v[1], s[1],
+                                           f.get("mark", 0), f.get("timeout", 0)) + ends + opts)
+                else:
+                    res.append(struct.pack("!BBHHH", 0, proto, c[1], v[1], s[1]) + ends +
+                               struct.pack("!HH", f.get("flags", 0) & 0xffff, f.get("state", 0)) + opts)
+    return res
+
+
+def sync_ends(proto, c, cp, v, vp, s, sp):
+    name = {n: k for k, n in SYNC_PROTO.items()}.get(proto, str(proto))
+    return "%s %s > %s > %s" % (name, show(c, cp), show(v, vp), show(s, sp))
+
+
+def describe_sync(port, d):
+    """a datagram of the kernel's master -> a line for each entry"""
+    if d[0] == 0 and d[5] == 1 and d[6:8] == b"\0\0":
+        total, count = struct.unpack("!HB", d[2:5])
+        head, at, out = "port=%d id=%d version=1" % (port, d[1]), 8, []
+        for _ in range(count):
+            at += -at % 4
+            t, proto, size, flags, state, cp, vp, sp, mark, timeout = struct.unpack("!BBHIHHHHII", d[at:at + 24])
+            n = 16 if t & 1 else 4
+            a = [d[at + 24 + n * i:at + 24 + n * (i + 1)] for i in range(3)]
+            line = "%s %s flags=0x%x state=%d timeout=%d mark=%d" % (
+                head, sync_ends(proto, a[0], cp, a[1], vp, a[2], sp), flags, state, timeout, mark)
+            if t & ~1 or size >> 12:
+                line += " type=0x%x ver=%d" % (t, size >> 12)
+            o, end = at + 24 + 3 * n, at + (size & 0xfff)
+            while o < end:
+                kind, ln = d[o], d[o + 1]
+                body = d[o + 2:o + 2 + ln]
+                line += " seqs=" + body.hex() if kind == 1 else " opt=%d:%s" % (kind, body.hex())
+                o += 2 + ln
+            if o != end:
+                line += " BAD-OPTIONS"
+            at = end
+            out.append(line)
+        if at != len(d) or total != len(d):
+            out.append("%s BAD-SIZE total=%d entries-end=%d datagram=%d" % (head, total, at, len(d)))
+        return out
+    total = struct.unpack("!H", d[2:4])[0]
+    head, at, out = "port=%d id=%d version=0" % (port, d[1]), 4, []
+    for _ in range(d[0]):
+        spare, proto, cp, vp, sp = struct.unpack("!BBHHH", d[at:at + 8])
+        a = [d[at + 8 + 4 * i:at + 12 + 4 * i] for i in range(3)]
+        flags, state = struct.unpack("!HH", d[at + 20:at + 24])
+        at += 24
+        line = "%s %s flags=0x%x state=%d" % (head, sync_ends(proto, a[0], cp, a[1], vp, a[2], sp), flags, state)
+        if flags & 0x600:
+            line += " seqs=" + d[at:at + 24].hex()
+            at += 24
+        out.append(line)
+    if at != len(d) or total != len(d):
+        out.append("%s BAD-SIZE total=%d entries-end=%d datagram=%d" % (head, total, at, len(d)))
+    return out
+
+
+def take_sync(sc, frame):
+    """keeps a datagram of a master daemon for `dump sync`; True if the frame is one, or a report of group membership"""
+    et, raw = struct.unpack("!H", frame[12:14])[0], frame[14:]
+    if et == 0x0800 and raw[9] == 2:
+        return True
+    n = (raw[0] & 15) * 4 if et == 0x0800 else 40
+    v4 = et == 0x0800 and raw[9] == 17 and raw[16] >> 4 == 14
+    v6 = et == 0x86DD and raw[6] == 17 and raw[24] == 255
+    if not (v4 or v6):
+        return False
+    sc.sync.append((struct.unpack("!H", raw[n + 2:n + 4])[0], raw[n + 8:]))
+    return True
+
+
 class Scenario:
     def __init__(self, path):
         self.name = os.path.basename(path)
@@ -213,7 +349,7 @@ class Scenario:
         self.title = ""
         self.vips, self.novips, self.servers, self.marks, self.gue = [], set(), [], [], set(GUE_PORTS)
         self.mtu, self.transparent, self.unreachable, self.noneigh = {}, None, [], set()
-        self.rec, self.late = [], 0.0
+        self.rec, self.late, self.sync = [], 0.0, []
         last = 0.0
         for no, line in enumerate(open(path, encoding="utf-8"), 1):
             line = line.rstrip("\n")
@@ -271,6 +407,8 @@ class Scenario:
                 host = str(ipaddress.ip_address(host))
                 self.vips.append(host)
             self.events.append((t, ttext, "mark", (w, w[1], host, port, int(w[3], 0))))
+        elif w[0] == "sync":
+            self.events.append((t, ttext, "sync", parse_sync(w)))
         elif w[0] == "dump":
             if w[1] not in DUMPS:
                 raise Bad("unknown dump")
@@ -299,7 +437,7 @@ DUMPS = {"conns": None, "services": ["-Ln"], "stats": ["-Ln", "--stats", "--exac
          "rates": ["-Ln", "--rate", "--exact"], "timeouts": ["-Ln", "--timeout"],
          "persist": ["-Ln", "--persistent-conn"], "thresholds": ["-Ln", "--thresholds"],
          "save": ["-Sn"], "proc": None, "sysctls": None, "tuninfo": ["-Ln", "--tun-info"],
-         "daemon": ["-Ln", "--daemon"]}
+         "daemon": ["-Ln", "--daemon"], "sync": None}
 
 
 # ---------------------------------------------------------- packets to bytes
@@ -687,6 +825,8 @@ def frames(sc, p):
 def outcome(sc, got, cause, t):
     heads, details = [], []
     for i, f in got:
+        if take_sync(sc, f):
+            continue
         d = describe(sc, i, f, cause)
         if d is None:
             continue
@@ -733,7 +873,7 @@ def play(sc, ev):
     elif kind == "sysctl":
         k, v = a.split("=", 1)
         try:
-            write_sys(k.replace(".", "/"), v)
+            write_sys(k.replace(".", "/"), v.replace(",", " ") if k.endswith("sync_threshold") else v)
             r = "ok"
         except OSError as e:
             r = "failed: %s" % e.strerror
@@ -752,6 +892,20 @@ def play(sc, ev):
         c += ["action", "skbedit", "mark", str(mark)]
         rc, out, err = cmd(c)
         sc.rec.append("%s %s => %s" % (ttext, " ".join(w), "ok" if rc == 0 else "failed: " + err.strip().replace("\n", "; ")))
+    elif kind == "sync":
+        port, d, text = a
+        src, dst = ip_bytes(SYNC_PEER), ip_bytes(SYNC_GROUP)
+        seg = struct.pack("!HHHH", 40000, port, 8 + len(d), 0) + d
+        seg = seg[:6] + struct.pack("!H", (0xFFFF ^ csum(seg, pseudo(src, dst, 17, len(seg)))) or 0xFFFF) + d
+        mac = b"\x01\0\x5e" + bytes([dst[1] & 127]) + dst[2:]
+        raw = wrap_ip(src, dst, 17, seg, {"ttl": 1, "id": 0})
+        try:
+            os.write(sc.fd["s0"], mac + rs_mac(SYNC_PEER) + b"\x08\0" + raw)
+            r = "ok"
+        except OSError as e:
+            r = "failed: %s" % e.strerror
+        sc.rec.append("%s %s => %s" % (ttext, text, r))
+        sc.deliv = delivered(sc)
     elif kind == "dump":
         dump(sc, ttext, a)
     got = drain(sc)
@@ -794,6 +948,10 @@ def dump(sc, ttext, w):
         rows = open("/proc/net/ip_vs_conn").read().splitlines()[1:]
         rows.sort(key=lambda l: l.split()[:8])
         emit("proc", rows)
+    elif what == "sync":
+        taken, sc.sync = sc.sync, []
+        emit("", [l for port, d in taken for l in describe_sync(port, d)] or ["(none)"])
+        emit("raw", ["%d %s" % (port, d.hex()) for port, d in taken])
     elif what == "proc":
         l = open("/proc/net/ip_vs").read().splitlines()
         emit("ip_vs", l[:3] + blocks(l[3:], lambda x: not x.startswith("  ->"), True))
@@ -853,7 +1011,7 @@ def load_modules(names):
 def costs(sc):
     """seconds of the processor for each event, as far as one can tell"""
     one = CFG.get("exec_cost", 0.05)
-    out = [{"packet": 0.0015, "sysctl": 0.0015}.get(e[2], one) for e in sc.events]
+    out = [{"packet": 0.0015, "sysctl": 0.0015, "sync": 0.003}.get(e[2], one) for e in sc.events]
     m = 0
     while m < len(sc.events):
         n = len(filling(sc, m))

@@ -159,7 +159,8 @@ fn comparable(entry: &Entry, tolerances: Tolerances) -> Vec<String> {
     for line in &entry.below {
         let is_stats = line.starts_with("ip_vs_stats|");
         stats_lines += usize::from(is_stats);
-        let ignored = line.contains("IP Virtual Server version")
+        let ignored = line.starts_with("raw|")
+            || line.contains("IP Virtual Server version")
             || dump == Some("sysctls") && is_volatile_sysctl(line)
             || is_stats && stats_lines == 6
             || line.starts_with("! ") && tolerances.no_text

@@ -33,6 +33,9 @@ pub fn missing(scenario: &Scenario) -> Vec<String> {
             Action::Sysctl { name, value } => {
                 found.extend(sysctl::lacking(name, value).map(|name| format!("sysctl {name}")));
             }
+            Action::Sync(_) => {
+                found.insert("synchronisation daemons".to_owned());
+            }
             Action::Packet(_) | Action::Mark(_) | Action::Dump(_) => {}
         }
     }

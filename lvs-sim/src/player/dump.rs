@@ -27,6 +27,7 @@ impl Player<'_> {
             Dump::Tuninfo => self.dump_command(&["-Ln", "--tun-info"], Titles::UpToColumns),
             Dump::Timeouts => self.dump_command(&["-Ln", "--timeout"], Titles::All),
             Dump::Daemon => self.dump_command(&["-Ln", "--daemon"], Titles::All),
+            Dump::Sync => self.record.listing("", ["(none)"]),
             Dump::Save => self.dump_command(&["-Sn"], Titles::None),
         }
     }

@@ -319,6 +319,7 @@ impl<'s> Player<'s> {
             Action::Sysctl { name, value } => self.sysctl(time, name, value),
             Action::Mark(mark) => self.mark(time, mark),
             Action::Dump(what) => self.dump(time, *what),
+            Action::Sync(datagram) => self.record.event(time, &datagram.text, "ok"),
             Action::Packet(_) => {}
         }
         self.flush_async(time);

@@ -8,6 +8,7 @@ mod address;
 mod error;
 mod packet;
 mod parse;
+mod sync;
 
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,19 @@ pub enum Action {
     Dump(Dump),
     /// A packet.
     Packet(Packet),
+    /// A datagram of connection synchronisation comes in on the servers' side.
+    Sync(SyncDatagram),
+}
+
+/// A `sync` line: what the master of another director sends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SyncDatagram {
+    /// The line as the record shows it.
+    pub text: String,
+    /// The UDP port that it is sent to, 8848 where none is named.
+    pub port: u16,
+    /// The datagram's payload.
+    pub bytes: Vec<u8>,
 }
 
 /// A `mark` line.
@@ -121,6 +135,8 @@ pub enum Dump {
     Daemon,
     /// Everything below `net.ipv4.vs`.
     Sysctls,
+    /// The entries that the director's own master announced since the last such dump.
+    Sync,
 }
 
 impl Dump {
@@ -138,6 +154,7 @@ impl Dump {
         Dump::Tuninfo,
         Dump::Daemon,
         Dump::Sysctls,
+        Dump::Sync,
     ];
 
     /// The word of the scenario language.
@@ -155,6 +172,7 @@ impl Dump {
             Dump::Tuninfo => "tuninfo",
             Dump::Daemon => "daemon",
             Dump::Sysctls => "sysctls",
+            Dump::Sync => "sync",
         }
     }
 }

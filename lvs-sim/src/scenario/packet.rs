@@ -89,7 +89,7 @@ pub(super) fn unknown_action(word: Word<'_>) -> Mistake {
     Mistake::at(
         word,
         format!(
-            "'{}' is no action; expected ipvsadm, sysctl, mark, dump, reply, frag, tcp, udp, sctp or icmp",
+            "'{}' is no action; expected ipvsadm, sysctl, mark, dump, sync, reply, frag, tcp, udp, sctp or icmp",
             word.text
         ),
     )

@@ -9,7 +9,9 @@ use lvs_core::time::Instant;
 
 use super::error::{Mistake, Word, Words};
 use super::packet::{number, packets, unknown_action};
-use super::{Action, Dump, Event, Mark, MarkProtocol, Scenario, ScenarioError, Side, address};
+use super::{
+    Action, Dump, Event, Mark, MarkProtocol, Scenario, ScenarioError, Side, address, sync,
+};
 use crate::net::NetworkBuilder;
 
 impl Scenario {
@@ -81,6 +83,7 @@ impl Reader {
             "sysctl" => vec![sysctl(&mut words)?],
             "mark" => vec![self.mark(&mut words)?],
             "dump" => vec![dump(&mut words)?],
+            "sync" => vec![Action::Sync(sync::datagram(&mut words)?)],
             "reply" | "frag" | "tcp" | "udp" | "sctp" | "icmp" => {
                 let found = packets(&mut words)?;
                 words.finish("TIME [reply] [frag] PACKET")?;

@@ -80,7 +80,7 @@ fn mistakes_name_line_and_column_and_say_what_would_be_right() {
         ("1", "1:2: the line ends too early; expected an action"),
         (
             "1 fly away",
-            "1:3: 'fly' is no action; expected ipvsadm, sysctl, mark, dump, reply, frag, tcp, udp, sctp or icmp",
+            "1:3: 'fly' is no action; expected ipvsadm, sysctl, mark, dump, sync, reply, frag, tcp, udp, sctp or icmp",
         ),
         (
             "1 dump conns\n0.5 dump conns",
