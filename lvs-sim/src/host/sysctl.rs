@@ -71,7 +71,9 @@ impl Sysctls {
                 let takes =
                     |least: i32, most: i32| number.is_some_and(|n| (least..=most).contains(&n));
                 let fine = match short {
-                    "sync_ports" => takes(1, 64) && number.is_some_and(|n| n.count_ones() == 1),
+                    "sync_ports" => {
+                        takes(1, i32::MAX) && number.is_some_and(|n| n.count_ones() == 1)
+                    }
                     "sync_version" => takes(0, 1),
                     "sync_retries" => takes(0, 3),
                     _ => !LEVELS.contains(&short) || takes(0, 3),

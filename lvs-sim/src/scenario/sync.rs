@@ -139,7 +139,8 @@ fn entry<'a>(
         "sctp" => 132,
         other if other.bytes().all(|b| b.is_ascii_digit()) => number(protocol, 255)? as u8,
         other => {
-            let message = format!("'{other}' is neither a field nor a protocol; the line is {USAGE}");
+            let message =
+                format!("'{other}' is neither a field nor a protocol; the line is {USAGE}");
             return Err(Mistake::at(protocol, message));
         }
     };
@@ -149,7 +150,8 @@ fn entry<'a>(
             let arrow = words.expect("'>' between client, virtual address and server")?;
             text.push(arrow.text);
             if arrow.text != ">" {
-                let message = format!("'{}' where '>' should stand; the line is {USAGE}", arrow.text);
+                let message =
+                    format!("'{}' where '>' should stand; the line is {USAGE}", arrow.text);
                 return Err(Mistake::at(arrow, message));
             }
         }
@@ -215,7 +217,9 @@ impl Fields<'_> {
     /// The entry for each combination of its ends.
     fn bytes(&self, version: u8) -> Result<Vec<Vec<u8>>, Mistake> {
         let [clients, virtuals, servers] = &self.ends;
-        if clients.len().saturating_mul(virtuals.len()).saturating_mul(servers.len()) > EXPANSION_MAX {
+        if clients.len().saturating_mul(virtuals.len()).saturating_mul(servers.len())
+            > EXPANSION_MAX
+        {
             let message = format!("the ranges stand for more than {EXPANSION_MAX} entries");
             return Err(Mistake::at(self.at, message));
         }
@@ -356,11 +360,23 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_their_place() {
         for (line, message) in [
-            ("sync tcp 192.0.2.7:1 > 10.0.0.1:80", "x.lvs:1:37: the line ends too early; expected '>' b"),
+            (
+                "sync tcp 192.0.2.7:1 > 10.0.0.1:80",
+                "x.lvs:1:37: the line ends too early; expected '>' b",
+            ),
             ("sync raw 123", "x.lvs:1:12: '123' is not bytes in hexadecimal"),
-            ("sync nonsense", "x.lvs:1:8: 'nonsense' is neither a field nor a protocol; the line is TIME sync"),
-            ("sync tcp 1.1.1.1:1 > [::1]:2 > 1.1.1.1:3", "x.lvs:1:8: the three addresses must be of one f"),
-            ("sync tcp 1.1.1.1:1 > 1.1.1.1:2 > 1.1.1.1:3 what=1", "x.lvs:1:46: 'what=1' is no field of an"),
+            (
+                "sync nonsense",
+                "x.lvs:1:8: 'nonsense' is neither a field nor a protocol; the line is TIME sync",
+            ),
+            (
+                "sync tcp 1.1.1.1:1 > [::1]:2 > 1.1.1.1:3",
+                "x.lvs:1:8: the three addresses must be of one f",
+            ),
+            (
+                "sync tcp 1.1.1.1:1 > 1.1.1.1:2 > 1.1.1.1:3 what=1",
+                "x.lvs:1:46: 'what=1' is no field of an",
+            ),
         ] {
             let error = Scenario::parse("x.lvs", &format!("1 {line}\n")).unwrap_err().to_string();
             assert!(error.starts_with(message), "{error}");
