@@ -31,9 +31,11 @@
 //! | [`HttpServer`], [`TcpEcho`], [`UdpEcho`] | servers that run inside the test |
 //! | [`http`], [`Ab`] | clients: a small HTTP client, and ApacheBench with its report |
 //! | [`PacketSocket`], [`OffloadSocket`], [`Capture`], [`describe`] | what was on the wire |
+//! | [`backend`] | what the tests of backends do |
 #![cfg(target_os = "linux")]
 
 mod ab;
+pub mod backend;
 mod capture;
 mod describe;
 mod echo;

@@ -1,22 +1,19 @@
 //! A director between two hosts: `left` on its first port, `right` on its second, each over a veth pair
 //! with the kernel's default offloads.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ScopedJoinHandle;
-use std::time::Duration;
 
 use lvs_core::addr::MacAddr;
 use lvs_core::ids::PortId;
-use lvs_core::io::{Checksum, Frame, FrameIo, Offload, Verdict};
+use lvs_core::io::{Checksum, Frame, FrameIo, Verdict};
 use lvs_io_afpacket::{AfPacket, Builder, Event};
+use lvs_testnet::backend::{experiment, nudge, told};
 use lvs_testnet::{Host, require};
 
 pub(crate) const LEFT: PortId = PortId(0);
 pub(crate) const RIGHT: PortId = PortId(1);
-
-/// EtherType for local experiments.
-pub(crate) const EXPERIMENT: [u8; 2] = [0x88, 0xb5];
 
 pub(crate) struct Lab {
     pub(crate) left: Host,
@@ -77,54 +74,14 @@ impl Lab {
     }
 }
 
-/// An Ethernet frame for experiments.
+/// A frame for experiments.
 pub(crate) fn frame(to: MacAddr, payload: &[u8]) -> Vec<u8> {
-    let mut frame = [to.0.as_slice(), &[2, 0, 0, 0, 0, 0x77], &EXPERIMENT, payload].concat();
-    frame.resize(frame.len().max(60), 0);
-    frame
+    experiment(to.0, payload)
 }
 
-/// Whether a frame is one of the test's.
-pub(crate) fn is_ours(frame: &[u8]) -> bool {
-    frame.get(12..14) == Some(&EXPERIMENT)
-}
-
-/// Exchanges until `count` of the test's frames were lent, and returns them as they were. They get the
-/// verdict of `decide`.
-pub(crate) fn lent(
-    io: &mut AfPacket,
-    count: usize,
-    mut decide: impl FnMut(&mut Frame<'_>) -> Verdict,
-) -> Vec<(Vec<u8>, Offload)> {
-    let mut seen = Vec::new();
-    let mut idle = 0;
-    while seen.len() < count {
-        io.wait(Some(Duration::from_millis(500))).unwrap();
-        let report = io.exchange(&mut |burst| {
-            for frame in burst {
-                if matches!(frame.bytes().get(12..14), Some([0x86, 0xdd])) {
-                    continue;
-                }
-                seen.push((frame.bytes().to_vec(), frame.offload));
-                frame.verdict = decide(frame);
-            }
-        });
-        idle = if report.unwrap().received == 0 { idle + 1 } else { 0 };
-        assert!(idle < 6, "only {} of {count} frames arrived", seen.len());
-    }
-    seen
-}
-
-/// Waits, without a frame to come, until an event is told.
+/// Waits until an event is told.
 pub(crate) fn next_event(io: &mut AfPacket) -> Event {
-    for _ in 0..50 {
-        if let Some(event) = io.next_event() {
-            return event;
-        }
-        io.wait(Some(Duration::from_millis(100))).unwrap();
-        io.exchange(&mut |_| {}).unwrap();
-    }
-    panic!("no event within five seconds");
+    told(io, AfPacket::next_event)
 }
 
 /// What a [`Forwarder`] saw of the frames that it forwarded.
@@ -177,7 +134,7 @@ impl<'scope> Forwarder<'scope> {
 
     fn tell_to_stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
-        write_to(&self.wake);
+        nudge(&self.wake);
     }
 }
 
@@ -188,13 +145,6 @@ impl Drop for Forwarder<'_> {
             self.tell_to_stop();
         }
     }
-}
-
-/// Makes a descriptor readable at its far end.
-pub(crate) fn write_to(fd: &OwnedFd) {
-    use std::io::Write;
-    let mut stream = std::os::unix::net::UnixStream::from(fd.as_fd().try_clone_to_owned().unwrap());
-    stream.write_all(b"!").unwrap();
 }
 
 fn forward(burst: &mut [Frame<'_>], macs: &[[MacAddr; 2]; 2], seen: &mut Seen) {

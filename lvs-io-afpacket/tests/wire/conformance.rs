@@ -1,15 +1,12 @@
 //! The backend keeps the contract of `FrameIo`, on veth with default offloads.
 
-use std::time::{Duration, Instant};
-
 use crate::common::{LEFT, Lab};
 use lvs_core::addr::MacAddr;
 use lvs_core::ids::PortId;
 use lvs_core::io::Offload;
-use lvs_core::io::conformance::peer::{checksum_of, virtio_header};
 use lvs_core::io::conformance::{self, Harness, PeerFrame};
 use lvs_io_afpacket::{AfPacket, Builder};
-use lvs_testnet::OffloadSocket;
+use lvs_testnet::{OffloadSocket, backend};
 
 struct Veth {
     lab: Lab,
@@ -38,26 +35,11 @@ impl Harness for Veth {
     }
 
     fn peer_send(&mut self, port: PortId, frame: &[u8], offload: Offload) {
-        self.peers[port.index()].send(&virtio_header(&offload), frame);
+        backend::peer_send(&self.peers[port.index()], frame, offload);
     }
 
     fn peer_receive(&mut self, port: PortId, at_least: usize) -> Vec<PeerFrame> {
-        let deadline = Instant::now() + Duration::from_secs(3);
-        let mut frames = Vec::new();
-        loop {
-            let is_enough = frames.len() >= at_least || Instant::now() >= deadline;
-            let timeout = Duration::from_millis(if is_enough { 20 } else { 500 });
-            match self.peers[port.index()].receive(timeout) {
-                // IPv6 is the kernel's own chatter.
-                Some((_, seen)) if seen.outgoing || seen.bytes[12..14] == [0x86, 0xdd] => {}
-                Some((header, seen)) => {
-                    let offload = Offload { checksum: checksum_of(&header), segments: None };
-                    frames.push(PeerFrame { bytes: seen.bytes, offload });
-                }
-                None if is_enough => return frames,
-                None => {}
-            }
-        }
+        backend::peer_receive(&mut self.peers[port.index()], at_least)
     }
 
     fn clog(&mut self, _port: PortId) {

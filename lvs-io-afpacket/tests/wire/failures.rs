@@ -3,11 +3,12 @@
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crate::common::{LEFT, Lab, RIGHT, frame, is_ours, lent, next_event, write_to};
+use crate::common::{LEFT, Lab, RIGHT, frame, next_event};
 use lvs_core::addr::MacAddr;
 use lvs_core::io::{FrameIo, Readiness, Verdict};
 use lvs_io_afpacket::{AfPacket, Error, Event, interfaces};
 use lvs_testnet::PacketSocket;
+use lvs_testnet::backend::{is_experiment, lent, nudge};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 fn send_some(lab: &Lab, count: usize) {
@@ -37,7 +38,8 @@ fn a_frame_that_the_kernel_refuses_does_not_keep_back_those_behind_it() {
     assert_eq!(sent.unwrap(), 6, "eight frames, two of them longer than the MTU");
     let counters = io.counters(RIGHT).unwrap();
     assert_eq!((counters.transmitted, counters.transmit_error), (6, 2));
-    let received = std::iter::from_fn(|| peer.receive_where(Duration::from_millis(300), is_ours));
+    let received =
+        std::iter::from_fn(|| peer.receive_where(Duration::from_millis(300), is_experiment));
     let numbers: Vec<u8> = received.map(|frame| frame[14]).collect();
     assert_eq!(numbers, [0, 1, 2, 5, 6, 7]);
 }
@@ -91,7 +93,7 @@ fn a_port_whose_interface_is_set_down_and_up_goes_on() {
     let mut peer = PacketSocket::open(&lab.right, "r0");
     send_some(&lab, 3);
     lent(&mut io, 3, |_| Verdict::Transmit(RIGHT));
-    assert!(peer.receive_where(Duration::from_secs(2), is_ours).is_some());
+    assert!(peer.receive_where(Duration::from_secs(2), is_experiment).is_some());
     assert_eq!(io.counters(RIGHT).unwrap().reopened, 0);
 }
 
@@ -181,7 +183,7 @@ fn a_wake_up_ends_a_wait_without_end_and_a_closed_one_does_not_spin() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut io = lab.open_with(|builder| builder.wake_fd(theirs.into()));
     let ours = ours.into();
-    write_to(&ours);
+    nudge(&ours);
     assert_eq!(wait(&mut io, None), Readiness::Woken);
     let short = Some(Duration::from_millis(50));
     assert_eq!(wait(&mut io, short), Readiness::Deadline);
@@ -274,7 +276,7 @@ fn cap_net_raw_alone_is_enough() {
     let mut peer = PacketSocket::open(&lab.right, "r0");
     send_some(&lab, 3);
     lent(&mut io, 3, |_| Verdict::Transmit(RIGHT));
-    assert!(peer.receive_where(Duration::from_secs(2), is_ours).is_some());
+    assert!(peer.receive_where(Duration::from_secs(2), is_experiment).is_some());
 }
 
 #[test]

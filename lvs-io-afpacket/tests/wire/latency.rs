@@ -4,8 +4,9 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::common::{Forwarder, Lab, frame, is_ours};
+use crate::common::{Forwarder, Lab, frame};
 use lvs_testnet::PacketSocket;
+use lvs_testnet::backend::is_experiment;
 
 const FRAMES: usize = 300;
 /// Between two frames, so that each is alone.
@@ -48,7 +49,7 @@ fn crossing_times(lab: &Lab) -> Vec<Duration> {
             std::thread::sleep(PAUSE);
             let started = Instant::now();
             sender.send(&frame(to, &number.to_be_bytes()));
-            let crossed = receiver.receive_where(Duration::from_secs(2), is_ours);
+            let crossed = receiver.receive_where(Duration::from_secs(2), is_experiment);
             assert!(crossed.is_some(), "frame {number} did not arrive");
             started.elapsed()
         })

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::common::{EXPERIMENT, Forwarder, LEFT, Lab, RIGHT, frame, lent, next_event};
+use crate::common::{Forwarder, LEFT, Lab, RIGHT, frame, next_event};
 use lvs_core::addr::MacAddr;
 use lvs_core::io::conformance::peer::virtio_header;
 use lvs_core::io::{Checksum, Frame, Offload, SegmentKind, Segments, Verdict};
 use lvs_io_afpacket::Event;
+use lvs_testnet::backend::{EXPERIMENT, lent};
 use lvs_testnet::{HttpServer, OffloadSocket, PacketSocket, digest_of_pattern, http};
 
 const TRANSFER_LEN: u64 = 100_000_000;

@@ -5,13 +5,13 @@
 //!  left l0 ── v0 [br0] d0 ══ director ══ d1 [br1] v1 ── r0 right
 //! ```
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use lvs_core::addr::MacAddr;
 use lvs_core::ids::PortId;
-use lvs_core::io::{Frame, FrameIo, Offload, Verdict};
+use lvs_core::io::{Frame, Verdict};
 use lvs_io_tap::{Builder, Device, Event, Tap};
+use lvs_testnet::backend::{experiment, told};
 use lvs_testnet::{Host, require};
 
 pub(crate) const LEFT: PortId = PortId(0);
@@ -92,36 +92,19 @@ pub(crate) fn mac(port: PortId) -> MacAddr {
     MacAddr([2, 0, 0, 0, 0xd, port.0 as u8])
 }
 
-/// Waits, without a frame to come, until an event is told.
+/// Waits until an event is told.
 pub(crate) fn next_event(io: &mut Tap) -> Event {
-    for _ in 0..50 {
-        if let Some(event) = io.next_event() {
-            return event;
-        }
-        io.wait(Some(Duration::from_millis(100))).unwrap();
-        io.exchange(&mut |_| {}).unwrap();
-    }
-    panic!("no event within five seconds");
+    told(io, Tap::next_event)
 }
 
-/// Makes a descriptor readable at its far end.
-pub(crate) fn write_to(fd: &OwnedFd) {
-    use std::io::Write;
-    let mut stream = std::os::unix::net::UnixStream::from(fd.as_fd().try_clone_to_owned().unwrap());
-    stream.write_all(b"!").unwrap();
+/// By the other port.
+pub(crate) fn across(frame: &mut Frame<'_>) -> Verdict {
+    Verdict::Transmit(if frame.port() == LEFT { RIGHT } else { LEFT })
 }
 
-/// Sends every frame on by the other port.
-pub(crate) fn across(frame: &mut Frame<'_>) {
-    frame.verdict = Verdict::Transmit(if frame.port() == LEFT { RIGHT } else { LEFT });
-}
-
-/// A frame for experiments, of at least 60 bytes.
+/// A frame for experiments.
 pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
-    let mut frame =
-        [mac(LEFT).0.as_slice(), &[2, 0, 0, 0, 0, 0x77], &[0x88, 0xb5], payload].concat();
-    frame.resize(frame.len().max(60), 0);
-    frame
+    experiment(mac(LEFT).0, payload)
 }
 
 /// A UDP datagram to 10.0.0.`host` of `len` bytes in all, its checksum left to others. The IP header's is
@@ -140,27 +123,4 @@ pub(crate) fn datagram(host: u8, len: usize) -> Vec<u8> {
     frame[24..26].copy_from_slice(&checksum.to_be_bytes());
     frame[38..40].copy_from_slice(&((len - 34) as u16).to_be_bytes());
     frame
-}
-
-/// Whether a frame is one of the test's.
-pub(crate) fn is_ours(frame: &[u8]) -> bool {
-    frame.get(12..14) == Some(&[0x88, 0xb5])
-}
-
-/// Forwards until `count` of the test's frames came, and returns them.
-pub(crate) fn cross(io: &mut Tap, count: usize) -> Vec<(Vec<u8>, Offload)> {
-    let (mut seen, mut idle) = (Vec::new(), 0);
-    while seen.len() < count {
-        io.wait(Some(Duration::from_millis(500))).unwrap();
-        let report = io.exchange(&mut |burst| {
-            for frame in burst.iter_mut().filter(|frame| !frame.bytes().starts_with(&[0x33, 0x33]))
-            {
-                seen.push((frame.bytes().to_vec(), frame.offload));
-                across(frame);
-            }
-        });
-        idle = if report.unwrap().received == 0 { idle + 1 } else { 0 };
-        assert!(idle < 6, "only {} of {count} frames arrived", seen.len());
-    }
-    seen
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use lvs_core::io::FrameIo;
 use lvs_io_tap::{Device, Error, Tap};
+use lvs_testnet::backend::{is_experiment, lent};
 use lvs_testnet::{Host, PacketSocket};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
-use crate::common::{LEFT, Lab, cross, datagram, frame, is_ours};
+use crate::common::{LEFT, Lab, across, datagram, frame};
 
 fn open(host: &Host, device: Device) -> Result<Tap, Error> {
     host.enter(|| Tap::builder().port(device).build())
@@ -50,8 +51,8 @@ fn a_device_that_was_made_beforehand_is_used_however_it_was_made() {
     let mut io = lab.open();
     let mut peer = PacketSocket::open(&lab.right, "r0");
     PacketSocket::open(&lab.left, "l0").send(&frame(b"across"));
-    cross(&mut io, 1);
-    assert!(peer.receive_where(Duration::from_secs(2), is_ours).is_some());
+    lent(&mut io, 1, across);
+    assert!(peer.receive_where(Duration::from_secs(2), is_experiment).is_some());
 }
 
 #[test]
@@ -66,7 +67,8 @@ fn a_device_of_several_queues_lends_the_frames_of_all() {
     for flow in 0..100u8 {
         sender.send(&datagram(flow, 60));
     }
-    let mut flows: Vec<u8> = cross(&mut io, 100).iter().map(|(bytes, _)| bytes[33]).collect();
+    let mut flows: Vec<u8> =
+        lent(&mut io, 100, across).iter().map(|(bytes, _)| bytes[33]).collect();
     flows.sort_unstable();
     assert!(flows.into_iter().eq(0..100), "each came once");
     let is_datagram = |frame: &[u8]| frame[12..14] == [8, 0];
@@ -155,8 +157,8 @@ fn a_device_that_moves_to_another_namespace_goes_on_working() {
     PacketSocket::open(&lab.left, "l0").send(&frame(b"to the guest"));
     std::thread::sleep(Duration::from_millis(300));
     io.wait(Some(Duration::ZERO)).unwrap();
-    cross(&mut io, 1);
-    assert!(peer.receive_where(Duration::from_secs(2), is_ours).is_some());
+    lent(&mut io, 1, across);
+    assert!(peer.receive_where(Duration::from_secs(2), is_experiment).is_some());
     let down_at_most = std::iter::from_fn(|| io.next_event()).map(|event| event.to_string());
     for event in down_at_most {
         assert!(event.contains(" is down") || event.contains(" is up again"), "{event}");

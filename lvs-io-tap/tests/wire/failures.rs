@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use lvs_core::io::{FrameIo, Readiness, Verdict};
 use lvs_io_tap::Event;
 use lvs_testnet::PacketSocket;
+use lvs_testnet::backend::{is_experiment, lent, nudge};
 
-use crate::common::{LEFT, Lab, RIGHT, cross, frame, is_ours, next_event, write_to};
+use crate::common::{LEFT, Lab, RIGHT, across, frame, next_event};
 
 fn send_some(lab: &Lab, count: usize) {
     let sender = PacketSocket::open(&lab.left, "l0");
@@ -23,7 +24,7 @@ fn a_device_that_is_set_down_and_up_goes_on() {
     lab.director.ip("link set d1 down");
     assert_eq!(next_event(&mut io), Event::PortDown { port: RIGHT, interface: "d1".to_owned() });
     send_some(&lab, 3);
-    cross(&mut io, 3);
+    lent(&mut io, 3, across);
     let counters = io.counters(RIGHT).unwrap();
     assert_eq!((counters.port_down, counters.transmitted), (3, 0), "{counters:?}");
     lab.director.ip("link set d1 up");
@@ -32,8 +33,8 @@ fn a_device_that_is_set_down_and_up_goes_on() {
     lab.wait_until_forwarding();
     let mut peer = PacketSocket::open(&lab.right, "r0");
     send_some(&lab, 3);
-    cross(&mut io, 3);
-    assert!(peer.receive_where(Duration::from_secs(2), is_ours).is_some());
+    lent(&mut io, 3, across);
+    assert!(peer.receive_where(Duration::from_secs(2), is_experiment).is_some());
 }
 
 #[test]
@@ -49,8 +50,8 @@ fn a_device_that_is_deleted_is_made_anew_in_its_bridge() {
     lab.wait_until_forwarding();
     let mut peer = PacketSocket::open(&lab.right, "r0");
     send_some(&lab, 3);
-    cross(&mut io, 3);
-    assert!(peer.receive_where(Duration::from_secs(2), is_ours).is_some());
+    lent(&mut io, 3, across);
+    assert!(peer.receive_where(Duration::from_secs(2), is_experiment).is_some());
     assert_eq!(io.counters(RIGHT).unwrap().reopened, 1);
 }
 
@@ -71,7 +72,7 @@ fn a_device_that_cannot_be_made_anew_is_told_once_and_tried_again() {
         }
     });
     send_some(&lab, 2);
-    cross(&mut io, 2);
+    lent(&mut io, 2, across);
     assert_eq!(io.counters(RIGHT).unwrap().port_down, 2);
     lab.director.ip("link add br1 type bridge");
     let event = lab.director.enter(|| next_event(&mut io));
@@ -86,7 +87,7 @@ fn frames_that_find_the_queue_full_are_counted() {
     send_some(&lab, 800);
     let counters = lab.director.enter(|| io.counters(LEFT)).unwrap();
     assert!((200..=300).contains(&counters.kernel_drops), "{counters:?}");
-    cross(&mut io, 800 - counters.kernel_drops as usize);
+    lent(&mut io, 800 - counters.kernel_drops as usize, across);
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn wait_is_woken_by_the_descriptor_that_is_there_for_it() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut io = lab.open_with(|device| device, |builder| builder.wake_fd(theirs.into()));
     let ours = ours.into();
-    write_to(&ours);
+    nudge(&ours);
     assert_eq!(io.wait(None).unwrap(), Readiness::Woken);
     drop(ours);
     // A closed far end is forgotten: it must not wake for ever.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use lvs_core::io::conformance::peer::virtio_header;
 use lvs_core::io::{Checksum, FrameIo, Offload, SegmentKind, Segments};
+use lvs_testnet::backend::lent;
 use lvs_testnet::{HttpServer, OffloadSocket, PacketSocket, digest_of_pattern, http};
 
-use crate::common::{LEFT, Lab, RIGHT, across, cross, datagram, frame};
+use crate::common::{LEFT, Lab, RIGHT, across, datagram, frame};
 
 const TRANSFER_LEN: u64 = 100_000_000;
 
@@ -46,7 +47,7 @@ fn transfer_between(target: &str, mtu: u32) {
                         let unfinished = matches!(frame.offload.checksum, Checksum::Partial { .. });
                         seen.unfinished += u64::from(unfinished);
                         seen.longest = seen.longest.max(frame.len());
-                        across(frame);
+                        frame.verdict = across(frame);
                     }
                 });
                 assert_eq!(report.unwrap().unsent, 0);
@@ -90,7 +91,7 @@ fn vlan_tags_cross_in_their_place() {
         let mut sent = frame(b"tagged");
         sent.splice(12..12, tags.concat());
         sender.send(&sent);
-        assert_eq!(cross(&mut io, 1)[0].0, sent, "what the director sees of {tags:02x?}");
+        assert_eq!(lent(&mut io, 1, across)[0].0, sent, "what the director sees of {tags:02x?}");
         let received = peer.receive_where(Duration::from_secs(2), |f| f.ends_with(&sent[14..]));
         assert_eq!(received.as_ref(), Some(&sent), "what arrives of {tags:02x?}");
     }
@@ -105,7 +106,7 @@ fn datagrams_to_be_cut_cross_with_their_metadata() {
     let checksum = Checksum::Partial { start: 34, offset: 6 };
     let offload = Offload { checksum, segments: Some(segments) };
     sender.send(&virtio_header(&offload), &datagram(2, 42 + 3_000));
-    let seen = cross(&mut io, 1);
+    let seen = lent(&mut io, 1, across);
     if seen[0].1.segments.is_none() {
         println!("skipped: this kernel cuts datagrams itself (needs Linux 6.2)");
         return;

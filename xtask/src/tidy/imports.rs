@@ -62,7 +62,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("lvs-io-tap", &["lvs-core", "lvs-io-linux"], &["lvs-testnet"]),
     ("lvs-guard", &["lvs-core"], &["lvs-testnet"]),
     ("lvs-realserver", &["lvs-core"], &["lvs-testnet"]),
-    ("lvs-testnet", &[], &[]),
+    ("lvs-testnet", &["lvs-core"], &[]),
     (
         "lvs-director",
         &[
