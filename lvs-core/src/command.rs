@@ -323,6 +323,30 @@ pub struct Tunables {
     pub nat_icmp_send: bool,
     /// Rates are estimated, and listed counters go on (rule T5).
     pub run_estimation: bool,
+    /// While the director is a backup it schedules nothing and leaves all packets to its host: for directors
+    /// that are real servers of each other.
+    pub backup_only: bool,
+    /// Of persistent services announce templates alone.
+    pub sync_persist_mode: bool,
+    /// Packets of a connection after which it is announced, and again at each [`sync_period`](Self::sync_period)
+    /// after that.
+    pub sync_threshold: u32,
+    /// Packets between two announcements of a connection; 0 announces it once. The kernel has it as the
+    /// second number of its `sync_threshold`.
+    pub sync_period: u32,
+    /// Seconds by which a connection's end must have moved since its last announcement for the next one; 0
+    /// does not ask.
+    pub sync_refresh_period: u32,
+    /// How often an announcement that this holds back is made all the same, an eighth of it apart: 0 to 3.
+    pub sync_retries: u8,
+    /// The protocol that a master speaks: 0 or 1. A backup understands both.
+    pub sync_version: u8,
+    /// Ports that a master sends to and a backup listens at: a power of two, at most 64.
+    pub sync_ports: u8,
+    /// Messages that may wait to be sent by each port of a master; of more the latest are lost.
+    pub sync_qlen_max: u32,
+    /// Bytes for datagrams in each socket's own queue; 0 leaves it to the system.
+    pub sync_sock_size: u32,
 }
 
 impl Default for Tunables {
@@ -345,8 +369,28 @@ impl Default for Tunables {
             compat: 0,
             nat_icmp_send: false,
             run_estimation: true,
+            backup_only: false,
+            sync_persist_mode: false,
+            sync_threshold: 3,
+            sync_period: 50,
+            sync_refresh_period: 0,
+            sync_retries: 0,
+            sync_version: 1,
+            sync_ports: 1,
+            // The kernel's depends on the machine's memory: a 32nd of its pages. This is that of 1 GB.
+            sync_qlen_max: 8192,
+            sync_sock_size: 0,
         }
     }
+}
+
+/// The director's part in connection synchronisation; it may have both.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SyncRoles {
+    /// It announces its connections and templates.
+    pub master: bool,
+    /// It takes what another one announces; what this changes is `backup_only` alone.
+    pub backup: bool,
 }
 
 /// Pacing of the ICMP errors that the director originates.
@@ -427,6 +471,9 @@ pub enum Command {
     SetTimeouts(TimeoutsSpec),
     /// The switches of `net.ipv4.vs`.
     SetTunables(Tunables),
+    /// `--start-daemon` and `--stop-daemon`. A director that becomes a master gets memory to remember what it
+    /// announced, and gives it back when it is none any more.
+    SetSyncRoles(SyncRoles),
     /// Pacing of our own ICMP errors.
     SetIcmpPacing(IcmpPacing),
     /// How the director deals with its neighbours.
@@ -496,6 +543,8 @@ pub enum ApplyError {
     BadAddress(IpAddr),
     /// A limit of the segment size below [`MssLimit::MIN`].
     MssTooSmall(u16),
+    /// A switch of synchronisation with a value that it cannot have: the switch, and what it may have.
+    SyncTunable(&'static str, &'static str),
 }
 
 impl fmt::Display for ApplyError {
@@ -525,6 +574,9 @@ impl fmt::Display for ApplyError {
             ApplyError::BadAddress(addr) => write!(f, "{addr} cannot be used here"),
             ApplyError::MssTooSmall(mss) => {
                 write!(f, "a segment size of {mss} is too small; give at least {}", MssLimit::MIN)
+            }
+            ApplyError::SyncTunable(name, expected) => {
+                write!(f, "illegal value for net.ipv4.vs.{name}: give {expected}")
             }
         }
     }

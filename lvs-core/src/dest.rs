@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use crate::addr::Family;
 use crate::command::{DestinationSpec, ForwardingMethod, ServiceKey};
 use crate::flow::{Endpoint, Protocol};
-use crate::ids::{DestIndex, L4Port, ServiceIndex};
+use crate::ids::{DestIndex, FwMark, L4Port, ServiceIndex};
 use crate::neighbor::NeighborIndex;
 use crate::stats::Counters;
 use crate::time::{Duration, Instant};
@@ -81,6 +81,8 @@ pub struct Destination {
     orphaned: bool,
     /// Whether the later of the kernel's rules count (`Tunables::compat`).
     newer: bool,
+    /// It stands for a server of no service, to which a master's connections go.
+    unbound: bool,
 }
 
 impl Destination {
@@ -104,12 +106,26 @@ impl Destination {
             idle_since: None,
             orphaned: false,
             newer: false,
+            unbound: false,
         }
     }
 
     /// One that stands in no service's list, though connections refer to it.
     pub(crate) fn unlisted(spec: DestinationSpec, service_key: ServiceKey) -> Destination {
         Destination { service: None, ..Destination::new(spec, service_key, ServiceIndex(0)) }
+    }
+
+    /// One that no service has or had, for connections that a master of synchronisation announced.
+    pub(crate) fn unbound(spec: DestinationSpec) -> Destination {
+        // No service of the rules has mark 0.
+        let family = Family::of(spec.addr.addr);
+        let none = ServiceKey::Mark { mark: FwMark::NONE, family };
+        Destination { unbound: true, ..Destination::unlisted(spec, none) }
+    }
+
+    /// Whether it is [`unbound`](Self::unbound).
+    pub(crate) fn is_unbound(&self) -> bool {
+        self.unbound
     }
 
     /// Address and port.
@@ -361,11 +377,17 @@ impl Destinations {
         at.is_some_and(|d| d.service_key == key && d.spec.addr == addr)
     }
 
-    /// The first place at `from` or behind whose destination is listed or has connections or templates.
+    /// Whether a place holds the unbound destination with that address.
+    pub(crate) fn is_unbound_to(&self, index: DestIndex, addr: Endpoint) -> bool {
+        let at = self.slots.get(index.index()).and_then(|slot| slot.as_ref());
+        at.is_some_and(|d| d.unbound && d.spec.addr == addr)
+    }
+
+    /// The first place at `from` or behind whose destination is of a service and is listed or has connections or templates.
     pub(crate) fn next_from(&self, from: u32) -> Option<DestIndex> {
         let slots = self.slots.iter().enumerate().skip(from as usize);
         let mut in_use = slots.filter_map(|(i, slot)| Some((i, slot.as_ref()?)));
-        let found = in_use.find(|(_, d)| d.is_listed() || d.references() > 0);
+        let found = in_use.find(|(_, d)| !d.unbound && (d.is_listed() || d.references() > 0));
         found.map(|(i, _)| DestIndex(i as u32))
     }
 

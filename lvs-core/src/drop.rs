@@ -197,6 +197,8 @@ reasons! {
         /// The first fragment of a packet of no virtual service that did not become whole in time: the host,
         /// which saw what there was of it, tells the sender.
         FragmentTimeout = "fragment-timeout",
+        /// The director is a backup, and `backup_only` is set.
+        BackupOnly = "backup-only",
     }
 }
 

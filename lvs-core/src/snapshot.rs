@@ -44,9 +44,11 @@ use crate::state::State;
 use crate::stats::Counters;
 use crate::time::Duration;
 
+mod announcement;
 mod bytes;
 mod check;
 
+pub use announcement::{Announced, Announcement, Heard};
 pub use bytes::DecodeError;
 
 /// The longest timeout of a connection or template: the 31 days that ipvsadm allows.

@@ -173,7 +173,8 @@ pub const fn concerns_the_host(reason: PassReason) -> bool {
         | PassReason::NoServices
         | PassReason::Icmp
         | PassReason::OtherProtocol
-        | PassReason::LocalDestination => true,
+        | PassReason::LocalDestination
+        | PassReason::BackupOnly => true,
         PassReason::NotIp
         | PassReason::OtherStation
         | PassReason::Arp

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use super::announce::check_tunables;
 use super::{Director, Link};
 use crate::addr::Family;
 use crate::command::{
@@ -48,10 +49,16 @@ impl Director {
                 Ok(())
             }
             Command::SetTunables(tunables) => {
+                check_tunables(&tunables)?;
                 self.tunables = tunables;
                 self.dests.follow_newer(tunables.compat != 0);
                 self.run_estimation(tunables.run_estimation);
                 self.review_defense();
+                self.review_sync();
+                Ok(())
+            }
+            Command::SetSyncRoles(roles) => {
+                self.set_sync_roles(roles);
                 Ok(())
             }
             Command::SetIcmpPacing(pacing) => {
@@ -325,7 +332,7 @@ impl Director {
         let mut from = 0;
         while let Some(id) = self.conns.next_live(from) {
             from = id.0 + 1;
-            if !self.dests.at(self.conns.dest(id)).is_listed() && !self.is_bypass(id) {
+            if !self.dests.at(self.conns.dest(id)).is_listed() && self.is_gone(id) {
                 self.end_connection(id);
             }
         }
@@ -368,9 +375,9 @@ impl Director {
 
     /// Finds the way to every destination anew.
     fn resolve_hops(&mut self) {
-        let listed = self.dests.iter().filter(|(_, d)| d.is_listed());
-        let listed: Vec<DestIndex> = listed.map(|(index, _)| index).collect();
-        listed.into_iter().for_each(|index| self.resolve_hop(index));
+        let used = self.dests.iter().filter(|(_, d)| d.is_listed() || d.is_unbound());
+        let used: Vec<DestIndex> = used.map(|(index, _)| index).collect();
+        used.into_iter().for_each(|index| self.resolve_hop(index));
     }
 
     fn resolve_hop(&mut self, index: DestIndex) {

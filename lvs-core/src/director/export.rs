@@ -1,9 +1,13 @@
 //! The director's state as records: see [`crate::snapshot`].
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use super::{Director, flags, forward};
-use crate::ids::{ConnId, DestIndex, TemplateId};
+use crate::addr::Family;
+use crate::command::ServiceKey;
+use crate::flow::{FlowKey, Protocol};
+use crate::ids::{ConnId, DestIndex, FwMark, TemplateId};
 use crate::snapshot::{
     ConnectionRecord, Method, Position, Record, ServerKey, ServerRecord, TemplateRecord,
 };
@@ -81,6 +85,23 @@ impl Director {
         ServerKey { service: destination.service_key, addr: destination.addr() }
     }
 
+    /// The same of the server of a flow. An unbound one is of the service that the flow names, for whoever
+    /// imports it asks for one.
+    fn server_key_for(&self, index: DestIndex, flow: FlowKey) -> ServerKey {
+        let key = self.server_key(index);
+        if !self.dests.at(index).is_unbound() {
+            return key;
+        }
+        let service = match (flow.protocol(), flow.virtual_addr()) {
+            (Protocol::IP, IpAddr::V4(mark)) => mark_service(mark.to_bits(), Family::V4),
+            (Protocol::IP, IpAddr::V6(mark)) => {
+                mark_service((mark.to_bits() >> 96) as u32, Family::V6)
+            }
+            (protocol, _) => ServiceKey::Address { protocol, virt: flow.virt() },
+        };
+        ServerKey { service, ..key }
+    }
+
     fn server_record(&self, index: DestIndex) -> ServerRecord {
         let destination = self.dests.at(index);
         ServerRecord {
@@ -99,7 +120,7 @@ impl Director {
             protocol: key.protocol(),
             client: key.client_addr(),
             virt: key.virt(),
-            server: self.server_key(template.dest),
+            server: self.server_key_for(template.dest, key),
             port: template.dest_port,
             timeout: Duration::from_millis(u64::from(template.timeout)),
             idle: self.since(template.last_used),
@@ -119,7 +140,7 @@ impl Director {
             protocol: key.protocol(),
             client: key.client(),
             virt: key.virt(),
-            server: self.server_key(record.dest()),
+            server: self.server_key_for(record.dest(), key),
             method: match self.way_of(id).method {
                 forward::Method::Direct => Method::DirectRoute,
                 forward::Method::Tunnel => Method::Tunnel,
@@ -144,4 +165,8 @@ impl Director {
     fn since(&self, tick: u32) -> Duration {
         Duration::from_millis(u64::from(self.tick().wrapping_sub(tick)))
     }
+}
+
+fn mark_service(mark: u32, family: Family) -> ServiceKey {
+    ServiceKey::Mark { mark: FwMark(mark), family }
 }

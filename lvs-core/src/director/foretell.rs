@@ -75,6 +75,9 @@ impl Director {
         if !local && !self.mark_delivers(*port, flow) {
             return x.event(0, || Event::Passed(PassReason::NotLocal));
         }
+        if self.dormant {
+            return x.event(0, || Event::Passed(PassReason::BackupOnly));
+        }
         if !self.looks_at(flow.family()) {
             return x.event(0, || Event::Passed(PassReason::NoServices));
         }
@@ -110,7 +113,7 @@ impl Director {
             x.event(0, || Event::Rescheduled(why));
             return self.foretell_opening(question, true, x);
         }
-        if self.dests.front(destination).service().is_none() && !self.is_bypass(id) {
+        if self.dests.front(destination).service().is_none() && self.is_gone(id) {
             if !self.tunables.expire_nodest_conn {
                 return self.foretell_drop(DropReason::DestinationGone, x);
             }

@@ -269,7 +269,7 @@ impl Director {
     }
 
     /// The number of a connection's timeout. Some numbers are left to timeouts that operators set.
-    fn imported_timeout(&mut self, ticks: u32) -> Result<u16, ImportError> {
+    pub(super) fn imported_timeout(&mut self, ticks: u32) -> Result<u16, ImportError> {
         if let Some(index) = self.timeouts.index_of(ticks) {
             return Ok(index);
         }
@@ -288,7 +288,7 @@ impl Director {
     }
 
     /// A moment so far ahead, as the wheel keeps time.
-    fn after(&self, time: Duration) -> u64 {
+    pub(super) fn after(&self, time: Duration) -> u64 {
         self.now.as_millis().saturating_add(u64::from(ticks(time)))
     }
 }

@@ -57,6 +57,9 @@ impl Director {
         x: &mut X,
     ) -> Result<Way, Verdict> {
         let headers = seen.headers;
+        if self.dormant {
+            return Err(Verdict::Pass(PassReason::BackupOnly));
+        }
         if !self.looks_at(headers.family) {
             if let L4::Icmp { kind, .. } = headers.l4_header {
                 self.overhear_error(frame, headers, kind);
@@ -95,6 +98,9 @@ impl Director {
         self.step(seen.n, id, direction, signal, fresh, x);
         self.conns.record_packet(id, self.tick(), headers.ip_len);
         self.count_in(way.destination, headers.ip_len);
+        if self.announcer.is_some() {
+            self.announce_connection(id);
+        }
         Ok(way)
     }
 
@@ -135,7 +141,7 @@ impl Director {
             x.event(seen.n, || Event::Rescheduled(why));
             return Ok(Existing::Missing(Some(id)));
         }
-        if self.dests.front(destination).service().is_none() && !self.is_bypass(id) {
+        if self.dests.front(destination).service().is_none() && self.is_gone(id) {
             if !self.tunables.expire_nodest_conn {
                 return Err(Verdict::Drop(DropReason::DestinationGone));
             }
@@ -143,6 +149,13 @@ impl Director {
             return Ok(Existing::Missing(Some(id)));
         }
         Ok(Existing::Found(id))
+    }
+
+    /// Whether a connection whose server is in no service has lost it: it is neither one that has none nor
+    /// one that was announced without any.
+    #[cold]
+    pub(super) fn is_gone(&self, id: ConnId) -> bool {
+        !self.is_bypass(id) && !self.dests.at(self.conns.dest(id)).is_unbound()
     }
 
     /// Whether a SYN or INIT on this connection is scheduled anew (rules C5, C6).

@@ -11,8 +11,9 @@ use crate::time::Duration;
 pub(super) struct Lifetimes {
     durations: [Duration; State::COUNT],
     indexes: [u16; State::COUNT],
-    /// The same in ticks.
+    /// The same in ticks; 0 while the short way is closed, so that nothing is young enough for it.
     ticks: [u32; State::COUNT],
+    closed: bool,
     /// Of a connection whose first packet has not been through the state table.
     pub(super) new: u16,
     /// Of a connection that is to end at once.
@@ -25,6 +26,7 @@ impl Lifetimes {
             durations: [Duration::ZERO; State::COUNT],
             indexes: [0; State::COUNT],
             ticks: [0; State::COUNT],
+            closed: false,
             new: intern(timeouts, NEW_TIMEOUT),
             ending: intern(timeouts, Duration::from_millis(1)),
         };
@@ -40,10 +42,19 @@ impl Lifetimes {
         self.indexes[state as usize]
     }
 
-    /// A state's timeout, as its index and in ticks.
+    /// A state's timeout for the short way, as its index and in ticks.
     #[inline]
     pub(super) fn of(&self, state: State) -> (u16, u32) {
         (self.indexes[state as usize], self.ticks[state as usize])
+    }
+
+    /// Opens or closes the short way for all packets. It asks how old a connection is in any case, so that
+    /// closing it costs open ones nothing.
+    pub(super) fn open_short_way(&mut self, open: bool) {
+        self.closed = !open;
+        for (duration, slot) in self.durations.iter().zip(&mut self.ticks) {
+            *slot = if self.closed { 0 } else { ticks(*duration) };
+        }
     }
 
     pub(super) fn duration(&self, state: State) -> Duration {
@@ -80,7 +91,7 @@ impl Lifetimes {
     fn set(&mut self, timeouts: &mut Timeouts, state: State, timeout: Duration) {
         self.durations[state as usize] = timeout;
         self.indexes[state as usize] = intern(timeouts, timeout);
-        self.ticks[state as usize] = ticks(timeout);
+        self.ticks[state as usize] = if self.closed { 0 } else { ticks(timeout) };
     }
 }
 

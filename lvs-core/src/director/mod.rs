@@ -16,7 +16,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::addr::{Family, MacAddr};
-use crate::command::{IcmpPacing, Neighborhood, Tunables};
+use crate::command::{IcmpPacing, Neighborhood, SyncRoles, Tunables};
 use crate::conn::{ConnTable, Region, TableError, Timeouts};
 use crate::dest::Destinations;
 use crate::fwmark::MarkRules;
@@ -37,6 +37,7 @@ use crate::time::Instant;
 use crate::timer::TimerWheel;
 use crate::wire::ethernet;
 
+mod announce;
 mod answered;
 mod apply;
 mod burst;
@@ -50,6 +51,7 @@ mod flags;
 mod foretell;
 mod forward;
 mod fragments;
+mod hear;
 mod icmp;
 mod import;
 mod inbound;
@@ -69,6 +71,7 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
+use announce::Announcer;
 use burst::Stage;
 use defense::Defense;
 use fragments::Workbench;
@@ -118,6 +121,12 @@ pub struct Director {
     stats: Stats,
     still: Option<Box<Still>>,
     last_drops: drops::LastDrops,
+    sync_roles: SyncRoles,
+    /// There while the director is a master of connection synchronisation.
+    announcer: Option<Box<Announcer>>,
+    /// As a backup the director schedules nothing (`backup_only`).
+    dormant: bool,
+    unbound: hear::UnboundServers,
 
     /// MAC and MTU of each port, by its number.
     links: Vec<Option<Link>>,
@@ -212,6 +221,10 @@ impl Director {
             neighborhood: Neighborhood::default(),
             stats: Stats::default(),
             last_drops: drops::LastDrops::default(),
+            sync_roles: SyncRoles::default(),
+            announcer: None,
+            dormant: false,
+            unbound: hear::UnboundServers::default(),
             links: (0..limits.ports_max).map(|_| None).collect(),
             routes: Routes::default(),
             locals: LocalAddresses::new(limits.local_addresses_max, seed),

@@ -126,6 +126,7 @@ impl Director {
             let destination = template.dest;
             self.dests.at_mut(destination).template_ends();
             self.templates.remove(id);
+            self.forget_announced(id);
             return;
         }
         let entry = self.templates.template_mut(id);
@@ -141,6 +142,7 @@ impl Director {
         entry.timeout = TEMPLATE_EXTENSION;
         entry.last_used = ends as u32;
         self.wheel.file(self.template_timer(id), ends + u64::from(TEMPLATE_EXTENSION));
+        self.announce_extended(id);
     }
 
     /// Ends a connection now.
@@ -162,6 +164,7 @@ impl Director {
         self.dests.at_mut(destination).template_ends();
         self.wheel.cancel(self.template_timer(id));
         self.templates.remove(id);
+        self.forget_announced(id);
     }
 
     pub(super) fn template_timer(&self, id: TemplateId) -> u32 {
@@ -232,12 +235,13 @@ impl Director {
         core::mem::take(&mut entry.used) || entry.waiting.len() > 0
     }
 
-    /// Whether a neighbour is the next hop of a real server in a service's list, in any VLAN.
+    /// Whether a neighbour is the next hop of a real server in a service's list or of an unbound one, in any
+    /// VLAN.
     fn is_needed(&self, neighbor: NeighborIndex) -> bool {
         let entry = self.neighbors.at(neighbor);
         self.dests.iter().any(|(_, d)| match d.hop {
             Hop::Via { port, neighbor } => {
-                d.is_listed()
+                (d.is_listed() || d.is_unbound())
                     && port == entry.port
                     && self.neighbors.at(neighbor).addr == entry.addr
             }

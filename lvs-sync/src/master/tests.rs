@@ -1,0 +1,1 @@
+//! Batching, as a receiver sees it.

@@ -1,0 +1,1 @@
+//! Bytes as the kernel writes them.
