@@ -8,7 +8,7 @@ use lvs_core::flow::Endpoint;
 
 use super::steps::span;
 use super::{Failure, Typed, unexpected};
-use crate::data::{Change, Forecast, Server};
+use crate::data::{Change, Forecast, Server, Settings};
 use crate::protocol::{Reply, Request};
 
 /// How often the director is asked what is left.
@@ -34,8 +34,7 @@ pub(super) fn drain(typed: &mut Typed<'_, '_>, words: &[&str]) -> Result<(), Fai
         output,
         "{server} of {key} takes no new clients (its weight was {weight}); it stays so if you interrupt this"
     )?;
-    let stays = settings.sysctls.get("expire_quiescent_template").is_none_or(|&on| on == 0);
-    if found.persistent > 0 && stays {
+    if found.persistent > 0 && templates_hold(&settings) {
         writeln!(
             output,
             "clients with a template keep coming to it until that ends; to send them elsewhere at once:\n    \
@@ -166,6 +165,12 @@ fn find(typed: &mut Typed<'_, '_>, key: ServiceKey, server: Endpoint) -> Result<
     })
 }
 
+/// Whether a template still leads its client to a real server without weight.
+fn templates_hold(settings: &Settings) -> bool {
+    settings.sysctls.get("expire_quiescent_template").is_none_or(|&on| on == 0)
+}
+
+/// What is left to wait for. A template that leads nobody there any more is not.
 fn forecast(
     typed: &mut Typed<'_, '_>,
     key: ServiceKey,
@@ -173,7 +178,12 @@ fn forecast(
 ) -> Result<Forecast, Failure> {
     let server = std::net::SocketAddr::new(server.addr, server.port.0);
     match typed.ask(Request::Forecast { service: key.into(), server })? {
-        Some(Reply::Forecast(forecast)) => Ok(forecast),
+        Some(Reply::Forecast(left))
+            if left.templates == 0 || templates_hold(&typed.settings()?) =>
+        {
+            Ok(left)
+        }
+        Some(Reply::Forecast(left)) => Ok(Forecast { templates: 0, templates_end_ms: 0, ..left }),
         other => Err(unexpected(other.as_ref())),
     }
 }
