@@ -33,10 +33,18 @@ pub struct Response {
 /// # Errors
 /// Those of the system; after 10 s without an answer, `WouldBlock` or `TimedOut`.
 pub fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    connect_from(target, source.map(|source| SocketAddr::new(source, 0)))
+}
+
+/// The same from an address and a port.
+///
+/// # Errors
+/// As [`connect`]; `AddrInUse` if the port is taken.
+pub fn connect_from(target: SocketAddr, source: Option<SocketAddr>) -> io::Result<TcpStream> {
     let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     if let Some(source) = source {
-        rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
+        rustix::net::bind(&socket, &source)?;
     }
     // On Linux the send timeout bounds `connect` as well (socket(7)).
     set_socket_timeout(&socket, Timeout::Send, Some(TIMEOUT))?;

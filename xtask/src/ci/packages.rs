@@ -19,6 +19,7 @@ const PROGRAMS: &[Program] = &[
     Program { name: "setpriv", package: "util-linux", why: "tests run without a capability" },
     Program { name: "nft", package: "nftables", why: "tests look at the guard's rules" },
     Program { name: "ab", package: "apache2-utils", why: "ApacheBench loads the virtual service" },
+    Program { name: "curl", package: "curl", why: "metrics are fetched as a scraper does" },
     Program { name: "ping", package: "iputils-ping", why: "a VIP of the host still answers echo" },
     Program { name: "ssh", package: "openssh-client", why: "ssh to a VIP that the host owns" },
     Program { name: "sshd", package: "openssh-server", why: "ssh to a VIP that the host owns" },

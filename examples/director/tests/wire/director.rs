@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use lvs_testnet::{Ab, AbReport, Host, Net, Output, Process, Signal, http};
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_lvs-director");
 
 /// The program that speaks to it.
-const LVSADM: &str = env!("CARGO_BIN_EXE_lvsadm");
+pub(crate) const LVSADM: &str = env!("CARGO_BIN_EXE_lvsadm");
 
 /// How long anything may take on a machine that is slow and busy. Only a failing test waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,6 +44,15 @@ pub(crate) fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T 
         }
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Says that it is done when it goes, also if a test fails meanwhile.
+pub(crate) struct Done<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 
@@ -130,6 +139,13 @@ impl SocketPath {
         let admin = self.lvsadm(line);
         assert_eq!((admin.status, admin.stderr.as_str()), (Some(0), ""), "lvsadm {line}");
         admin.stdout
+    }
+
+    /// `lvsadm` with the words of `line`, for commands that go on until they have seen enough.
+    #[track_caller]
+    pub(crate) fn start(&self, net: &Net, line: &str) -> Process {
+        let words = [LVSADM, "--socket", self.path()].into_iter();
+        net.director().start(&words.chain(line.split_whitespace()).collect::<Vec<_>>())
     }
 }
 
@@ -391,23 +407,38 @@ impl Held {
     /// handshake to its end.
     #[track_caller]
     pub(crate) fn open(net: &Net, target: SocketAddr, source: Option<IpAddr>) -> Held {
-        let opened = net.client().enter(|| Held::try_open(target, source));
+        let opened = net.client().enter(|| Held::greeted(http::connect(target, source)?));
         opened.unwrap_or_else(|error| panic!("no connection to {target}: {error}"))
     }
 
-    fn try_open(target: SocketAddr, source: Option<IpAddr>) -> io::Result<Held> {
-        let mut reader = BufReader::new(http::connect(target, source)?);
+    /// The same from an address and a port of the client's.
+    #[track_caller]
+    pub(crate) fn open_from(net: &Net, target: SocketAddr, source: SocketAddr) -> Held {
+        let connect = || http::connect_from(target, Some(source));
+        let opened = net.client().enter(|| Held::greeted(connect()?));
+        opened.unwrap_or_else(|error| panic!("no connection {source} to {target}: {error}"))
+    }
+
+    fn greeted(stream: TcpStream) -> io::Result<Held> {
+        let mut reader = BufReader::new(stream);
         let mut server = String::new();
         reader.read_line(&mut server)?;
         Ok(Held { server: server.trim_end().to_owned(), reader })
     }
 
+    /// Sends something, and waits for nothing.
+    #[track_caller]
+    pub(crate) fn send(&mut self, text: &str) {
+        let sent = io::Write::write_all(self.reader.get_mut(), text.as_bytes());
+        sent.unwrap_or_else(|error| panic!("the connection to {} broke: {error}", self.server));
+    }
+
     /// Sends a line and waits until it comes back.
     #[track_caller]
     pub(crate) fn echo(&mut self, text: &str) {
+        self.send(text);
         let mut back = vec![0; text.len()];
-        let done = io::Write::write_all(self.reader.get_mut(), text.as_bytes())
-            .and_then(|()| self.reader.read_exact(&mut back));
+        let done = self.reader.read_exact(&mut back);
         done.unwrap_or_else(|error| panic!("the connection to {} broke: {error}", self.server));
         assert_eq!(String::from_utf8_lossy(&back), text);
     }
