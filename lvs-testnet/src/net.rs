@@ -12,6 +12,8 @@ const LINKS_UP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Host part of the director's address.
 const DIRECTOR: u8 = 1;
+/// Host part of the standby director's address.
+const STANDBY: u8 = 2;
 /// Host part of the first real server's address.
 const FIRST_SERVER: u8 = 11;
 /// Host part of the client's first address.
@@ -48,6 +50,7 @@ pub struct Net {
     director: Host,
     servers: Vec<Host>,
     others: Vec<Host>,
+    standby: Option<Host>,
     clients_side: Segment,
     servers_side: Option<Segment>,
 }
@@ -186,6 +189,33 @@ impl Net {
         self.clients_side.wait_until_up();
     }
 
+    /// Adds a second director's host beside the first, with the same arms and `.2` for `.1` in its
+    /// addresses.
+    ///
+    /// # Panics
+    /// As [`Net::one_armed`].
+    #[track_caller]
+    pub fn add_standby(&mut self) {
+        let host = Host::new("standby");
+        self.clients_side.join_with_address(&host, "eth0", STANDBY);
+        if let Some(side) = &mut self.servers_side {
+            side.join_with_address(&host, "eth1", STANDBY);
+            side.wait_until_up();
+        }
+        self.clients_side.wait_until_up();
+        forward(&host);
+        self.standby = Some(host);
+    }
+
+    /// The second director's host.
+    ///
+    /// # Panics
+    /// Without [`Net::add_standby`].
+    #[track_caller]
+    pub fn standby(&self) -> &Host {
+        self.standby.as_ref().expect("add_standby was called")
+    }
+
     /// One more host on the clients' segment, with an `eth0` that has no address (a peer for tagged or
     /// forged frames).
     ///
@@ -211,6 +241,7 @@ impl Net {
             director: Host::new("director"),
             servers: (1..=servers).map(|i| Host::new(&format!("server{i}"))).collect(),
             others: Vec::new(),
+            standby: None,
             clients_side,
             servers_side,
         };

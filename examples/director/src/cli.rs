@@ -113,6 +113,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "LIMIT", allow_hyphen_values = true)]
     pub(crate) mss: Vec<SegmentLimit>,
 
+    /// Leave ARP and neighbour discovery for virtual addresses to the host that has them, and announce none
+    ///
+    /// For two directors of which one stands by: whoever moves the addresses, such as keepalived, says which
+    /// of them answers.
+    #[arg(long, conflicts_with = "tap")]
+    pub(crate) no_arp: bool,
+
     /// Do not answer in the host's place what belongs to no connection (RST, port unreachable, echo)
     #[arg(long)]
     pub(crate) silent: bool,

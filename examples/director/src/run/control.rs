@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use lvs_admin::ipvsadm::{DaemonRole, DaemonSpec};
 use lvs_admin::listing::Rates;
 use lvs_admin::rates::Estimators;
 use lvs_admin::rules::{MarkLine, Rules, Setting};
-use lvs_control::data::{About, Plan};
+use lvs_control::data::{About, Daemon, Plan};
 use lvs_control::metrics::Metrics;
 use lvs_control::{Desk, Program, Refusal, transaction};
 use lvs_core::command::{Command, ForwardingMethod, ServiceKey};
@@ -203,7 +204,7 @@ impl Program for Runtime<'_> {
             pid: std::process::id(),
             uptime_ms: self.now().as_millis(),
             interfaces: self.names.clone(),
-            daemons: Vec::new(),
+            daemons: self.daemons.asked().iter().map(|spec| spec.role.into()).collect(),
             rules: self.args.rules.as_ref().map(|path| path.display().to_string()),
             connections_max: limits.connections_max,
             templates_max: limits.templates_max,
@@ -256,5 +257,19 @@ impl Program for Runtime<'_> {
 
     fn interface(&self, port: PortId) -> Option<String> {
         self.names.get(port.index()).cloned()
+    }
+
+    fn start_daemon(&mut self, now: Instant, spec: &DaemonSpec) -> Result<(), Refusal> {
+        let started = self.daemons.start(now, &mut self.director, spec);
+        started.map_err(|error| Refusal::new(error.to_string()))
+    }
+
+    fn stop_daemon(&mut self, now: Instant, role: DaemonRole) -> Result<(), Refusal> {
+        let stopped = self.daemons.stop(now, &mut self.director, role);
+        stopped.map_err(|error| Refusal::new(error.to_string()))
+    }
+
+    fn daemons(&self, _now: Instant) -> Vec<Daemon> {
+        self.daemons.list(&self.director)
     }
 }

@@ -1,6 +1,7 @@
 //! `lvs-director run`: the loop, and all that happens around it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant as Clock;
 
 use lvs_core::command::{ApplyError, Command};
@@ -28,6 +29,7 @@ mod routes;
 mod segment_limit;
 mod signals;
 pub(crate) mod station;
+mod sync;
 mod takeover;
 mod watch;
 
@@ -40,6 +42,7 @@ use printer::Printer;
 pub(crate) use routes::OwnRoute;
 pub(crate) use segment_limit::SegmentLimit;
 use signals::Signals;
+use sync::Daemons;
 use takeover::Takeover;
 use watch::Watch;
 
@@ -69,8 +72,8 @@ pub(crate) enum RunError {
     Route(#[from] routes::RouteError),
     #[error("cannot catch signals: {0}")]
     Signals(std::io::Error),
-    #[error("connection synchronisation is not available yet; remove the --start-daemon lines")]
-    Synchronisation,
+    #[error("{0}")]
+    Daemon(#[from] sync::DaemonError),
     #[error("the rules were refused: {0}")]
     Refused(#[from] ApplyError),
 }
@@ -88,6 +91,8 @@ struct Runtime<'a> {
     /// The rules in force.
     configuration: Configuration,
     control: Control,
+    /// Connection synchronisation.
+    daemons: Daemons,
     /// Where no host sees the packets and `--silent` is not given.
     answers: Option<HostAnswers>,
     watch: Watch,
@@ -120,6 +125,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
         takeover: Takeover::default(),
         configuration: Configuration::default(),
         control,
+        daemons: Daemons::new(Arc::new(signals.waker())),
         answers: (alone && !args.silent).then(|| HostAnswers::new(&limits)),
         watch: Watch::default(),
         printer: Printer::start(),
@@ -161,14 +167,15 @@ impl Runtime<'_> {
             let now = self.now();
             let listing = self.printer.advance(now, &mut self.director);
             let asked = self.serve_control(now);
-            busy = more || listing || asked;
+            let heard = self.daemons.serve(now, &mut self.director);
+            busy = more || listing || asked || heard;
             self.look_around(now);
         }
         Ok(())
     }
 
     fn time_to_sleep(&self, now: Instant) -> Duration {
-        let due = [self.director.next_deadline(), self.control.due()];
+        let due = [self.director.next_deadline(), self.control.due(), self.daemons.due(now)];
         let until_due = due.into_iter().filter_map(|due| until(now, due)).min();
         until_due.map_or(WAIT_MAX, |due| due.min(WAIT_MAX))
     }
@@ -256,7 +263,9 @@ impl Runtime<'_> {
     }
 
     fn stop(self) {
-        let Runtime { guard, printer, director, takeover, .. } = self;
+        let now = self.now();
+        let Runtime { guard, printer, mut director, takeover, daemons, .. } = self;
+        daemons.finish(now, &mut director);
         if let Some(guard) = guard {
             let table = guard.table().to_owned();
             drop(guard);

@@ -47,16 +47,19 @@ impl Runtime<'_> {
     pub(super) fn replace(&mut self, rules: &Rules, dry_run: bool) -> Result<Plan, RunError> {
         let mark_rules = rules.mark_rules(|name| port_named(&self.names, name))?;
         let now = self.now();
+        let running = self.daemons.asked();
         let (commands, mut plan) =
-            transaction::replacement(&mut self.director, now, rules, &mark_rules, &[]);
-        if !rules.daemons().is_empty() {
-            return Err(RunError::Synchronisation);
-        }
+            transaction::replacement(&mut self.director, now, rules, &mark_rules, &running);
         if !dry_run {
             for command in &commands {
                 tracing::debug!("{command:?}");
             }
+            // What may fail of the daemons comes before anything is changed.
+            let changes = lvs_admin::diff::daemons(&running, rules.daemons());
+            let prepared = self.daemons.prepare(&changes, &rules.tunables())?;
             self.transact(commands, Configuration::of_rules(rules, &mark_rules))?;
+            let now = self.now();
+            self.daemons.commit(now, &mut self.director, prepared);
             self.give_warnings(rules);
             plan.applied = true;
         }
@@ -86,6 +89,9 @@ impl Runtime<'_> {
                 plan.with_routes(own)
             }
         };
+        if self.args.no_arp {
+            plan.virtuals.iter_mut().for_each(|virt| virt.answer = false);
+        }
         plan.carry_over(&self.takeover);
         plan
     }

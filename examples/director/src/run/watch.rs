@@ -54,6 +54,7 @@ impl Runtime<'_> {
         if now >= self.watch.next_addresses {
             self.watch.next_addresses = now + ADDRESSES_EVERY;
             self.follow_host();
+            self.daemons.follow_interfaces();
         }
     }
 

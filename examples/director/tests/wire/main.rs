@@ -28,6 +28,7 @@ mod realserver;
 mod reload;
 mod routes;
 mod sctp;
+mod sync;
 mod tagged;
 mod tap;
 mod terminal;

@@ -1,0 +1,244 @@
+//! Two directors, one of which takes over the connections of the other.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use lvs_testnet::{Host, Net, PacketSocket, TcpEcho};
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+
+use crate::director::{Director, Held, SocketPath, rules, servers4, wait_for, wait_until};
+use crate::wire::arp_request;
+
+/// A director of a pair, and how to speak to it.
+struct Node {
+    director: Director,
+    socket: SocketPath,
+}
+
+impl Node {
+    fn start(host: &Host, rules: &str, options: &[&str]) -> Node {
+        let socket = SocketPath::new();
+        let always = ["--interface", "eth0", "--control", socket.path()];
+        let director = Director::start_on(host, rules, &[&always, options].concat());
+        Node { director, socket }
+    }
+
+    fn daemons(&self) -> Value {
+        let text = self.socket.done("-L --daemon --json");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// A counter of the only daemon: `refused`, `message-malformed`.
+    fn counter(&self, table: &str, name: &str) -> u64 {
+        let daemons = self.daemons();
+        let value = &daemons["daemons"][0]["counters"][table][name];
+        value.as_u64().unwrap_or_else(|| panic!("no {table} {name} in {daemons}"))
+    }
+
+    /// Connections and templates without the time they have left, sorted; those that a master tells of.
+    fn connections(&self) -> Vec<String> {
+        let text = self.socket.done("-L -c -n");
+        let line = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            [&words[..1], &words[2..]].concat().join(" ")
+        };
+        let mut lines: Vec<String> = text.lines().skip(2).map(line).collect();
+        lines.sort();
+        lines
+    }
+}
+
+fn vip(net: &Net) -> SocketAddr {
+    SocketAddr::new(net.vip4(0), 80)
+}
+
+/// Two real servers, a standby director and three addresses of the client.
+fn pair(mut net: Net) -> (Net, Vec<TcpEcho>) {
+    net.add_standby();
+    (1..=2).for_each(|n| net.add_client_address(n));
+    let servers = net.servers().iter().map(|host| TcpEcho::start(host, 80)).collect();
+    (net, servers)
+}
+
+/// As keepalived does: the host gets the address, and tells the link so.
+fn give_vip(net: &Net, host: &Host) {
+    host.add_address("eth0", &format!("{}/32", net.vip4(0)));
+    let wire = PacketSocket::open(host, "eth0");
+    wire.send(&arp_request(host.mac("eth0"), net.vip4(0), net.vip4(0)));
+}
+
+/// Connections from each of the client's addresses, all of which have said something.
+fn hold(net: &Net, per_address: usize) -> Vec<(IpAddr, Held)> {
+    let sources = (0..3).flat_map(|n| vec![net.client4(n); per_address]);
+    let open = |source| (source, Held::open(net, vip(net), Some(source)));
+    let mut held: Vec<(IpAddr, Held)> = sources.map(open).collect();
+    for (_, held) in &mut held {
+        held.echo("before");
+        held.echo("before");
+    }
+    held
+}
+
+const BOTH: &str = "--start-daemon master --syncid 5\n--start-daemon backup --syncid 5\n";
+
+#[test]
+fn open_connections_and_templates_go_on_when_a_standby_takes_over() {
+    let (net, _servers) = pair(Net::one_armed(2));
+    let text = rules(&format!("-t {} -s rr -p 600", vip(&net)), servers4(&net)) + BOTH;
+    give_vip(&net, net.director());
+    let active = Node::start(net.director(), &text, &["--no-arp"]);
+    let standby = Node::start(net.standby(), &text, &["--no-arp"]);
+    let listed = "master sync daemon (mcast=eth0, syncid=5, maxlen=1472, group=224.0.0.81, port=8848, \
+                  ttl=1)\nbackup sync daemon (mcast=eth0, syncid=5, maxlen=1472, group=224.0.0.81, \
+                  port=8848, ttl=1)\n";
+    assert_eq!(active.socket.done("-L --daemon"), listed);
+    assert!(active.socket.done("about").contains("synchronisation: master and backup\n"));
+
+    let mut held = hold(&net, 3);
+    let told = wait_for("the standby knows what the active one knows", || {
+        let told = active.connections();
+        (told.len() == 12 && told == standby.connections()).then_some(told)
+    });
+    assert!(told.iter().any(|line| line.contains("ESTABLISHED")), "{told:?}");
+
+    // The host fails with all it has.
+    net.director().ip("link set eth0 down");
+    active.director.kill();
+    give_vip(&net, net.standby());
+    for (_, held) in &mut held {
+        held.echo("after");
+    }
+    let moved = standby.connections();
+    assert_eq!(moved, told, "no connection was opened anew");
+    for (source, held) in held.iter().step_by(3) {
+        let again = Held::open(&net, vip(&net), Some(*source));
+        assert_eq!(again.server, held.server, "the template says where {source} belongs");
+    }
+    standby.director.stop();
+}
+
+/// Sends datagrams to the group of the second test from the client.
+fn send_garbage(net: &Net, group: Ipv6Addr, datagrams: &[&[u8]]) {
+    net.client().enter(|| {
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).expect("a UDP socket");
+        let index = std::fs::read_to_string("/proc/thread-self/net/if_inet6").expect("/proc");
+        let line = index.lines().find(|line| line.ends_with(" eth0")).expect("eth0 has IPv6");
+        let index = line.split_whitespace().nth(1).expect("a line has six words");
+        let index = u32::from_str_radix(index, 16).expect("an index is hexadecimal");
+        socket.set_multicast_if_v6(index).expect("eth0 may send to groups");
+        let target = SocketAddrV6::new(group, 8848, 0, index);
+        for datagram in datagrams {
+            socket.send_to(datagram, &target.into()).expect("the datagram leaves");
+        }
+    });
+}
+
+#[test]
+fn a_backup_counts_what_it_refuses_and_goes_on() {
+    let (net, _servers) = pair(Net::one_armed(2));
+    let service = rules(&format!("-t {} -s rr -p 600", vip(&net)), servers4(&net));
+    let daemon = |role: &str, id: u8| {
+        format!("{service}--start-daemon {role} --syncid {id} --mcast-group ff02::81\n")
+    };
+    let master = Node::start(net.director(), &daemon("master", 5), &[]);
+    let backup = Node::start(net.standby(), &daemon("backup", 7), &["--no-arp"]);
+    let mut held = hold(&net, 2);
+    wait_until("messages of another syncid are counted", || {
+        held[0].1.echo("more");
+        backup.counter("refused", "message-of-other-syncid") > 0
+    });
+    assert_eq!(backup.connections(), [""; 0]);
+    let garbage: [&[u8]; 4] = [b"", b"x", &[0xff; 1400], &[0; 4]];
+    send_garbage(&net, "ff02::81".parse().unwrap(), &garbage);
+    wait_until("garbage is counted", || backup.counter("refused", "message-malformed") >= 3);
+    send_garbage(&net, "ff02::81".parse().unwrap(), &[&[7; 9000]]);
+    wait_until("what is too long is counted", || backup.counter("refused", "message-too-long") > 0);
+    assert_eq!(backup.connections(), [""; 0]);
+    let log = backup.director.log();
+    assert!(log.contains("came what is refused: the message is of syncid 5, and"), "{log}");
+    assert!(backup.socket.done("sync").contains(" message-of-other-syncid\n"));
+
+    // With syncid 0 a backup takes every master's word.
+    backup.socket.done("--stop-daemon backup");
+    backup.socket.done("--start-daemon backup --mcast-group ff02::81");
+    wait_until("the standby knows all connections", || {
+        held.iter_mut().for_each(|(_, held)| held.echo("more"));
+        backup.connections().len() == master.connections().len()
+    });
+    assert_eq!(backup.counter("refused", "message-of-other-syncid"), 0);
+    assert!(backup.counter("entries", "taken") >= 9);
+    master.socket.done("--stop-daemon master");
+    assert_eq!(master.socket.done("-L --daemon"), "");
+}
+
+#[test]
+fn an_interface_that_was_gone_is_used_again() {
+    let (mut net, _servers) = pair(Net::one_armed(2));
+    let service = rules(&format!("-t {} -s rr -p 600", vip(&net)), servers4(&net))
+        + "sysctl -w net.ipv4.vs.sync_ports=4\n";
+    let master = Node::start(net.director(), &(service.clone() + "--start-daemon master\n"), &[]);
+    let backup = Node::start(net.standby(), &(service + "--start-daemon backup\n"), &["--no-arp"]);
+    let trouble = |node: &Node| node.daemons()["daemons"][0]["trouble"].clone();
+    let mut held = hold(&net, 1);
+    let heard = || backup.daemons()["daemons"][0]["counters"]["messages"].as_u64().unwrap();
+    wait_until("the standby hears", || {
+        held.iter_mut().for_each(|(_, held)| held.echo("more"));
+        heard() > 0
+    });
+    net.replace_director_interface(|| {
+        wait_until("the master notices", || trouble(&master) == "eth0 is gone");
+    });
+    wait_until("the master goes on", || trouble(&master).is_null());
+    let before = heard();
+    wait_until("the standby hears again", || {
+        held.iter_mut().for_each(|(_, held)| held.echo("more"));
+        heard() > before
+    });
+    net.standby().ip("link set eth0 down");
+    wait_until("the backup notices", || trouble(&backup) == "eth0 is down");
+    net.standby().ip("link set eth0 up");
+    wait_until("the backup goes on", || trouble(&backup).is_null());
+    let before = heard();
+    wait_until("the standby hears again", || {
+        held.iter_mut().for_each(|(_, held)| held.echo("more"));
+        heard() > before
+    });
+}
+
+#[test]
+fn a_daemon_that_cannot_run_is_refused_with_what_to_do() {
+    let net = Net::one_armed(1);
+    let service = rules(&format!("-t {} -s rr", vip(&net)), servers4(&net));
+    let node = Node::start(net.director(), &service, &[]);
+    net.director().ip("link add bare0 type veth peer name bare1");
+    for (line, message) in [
+        ("--stop-daemon master", "No daemon is running\n"),
+        (
+            "--start-daemon master --mcast-interface wlan9",
+            "No such device\n    there is no wlan9 here; name the interface with --mcast-interface: \
+             lo, eth0, bare1, bare0\n",
+        ),
+        (
+            "--start-daemon master --mcast-interface bare0",
+            "Cannot assign requested address\n    bare0 has no IPv4 address to send from: give it \
+             one, or name an IPv6 group with --mcast-group\n",
+        ),
+    ] {
+        let admin = node.socket.lvsadm(line);
+        assert_eq!((admin.status, admin.stderr.as_str()), (Some(255), message), "{line}");
+    }
+    node.socket.done("--start-daemon backup --mcast-interface bare0");
+    let again = node.socket.lvsadm("--start-daemon backup");
+    assert_eq!((again.status, again.stderr.as_str()), (Some(255), "Daemon has already run\n"));
+
+    // Of a file with a daemon that cannot run nothing is applied.
+    let before = node.socket.done("-S -n");
+    let wrong = format!("-A -f 7\n{service}--start-daemon master --mcast-interface wlan9\n");
+    let refused = node.socket.lvsadm_reading("apply -", &wrong);
+    assert_eq!(refused.status, Some(255));
+    assert!(refused.stderr.starts_with("No such device\n"), "{}", refused.stderr);
+    assert_eq!(node.socket.done("-S -n"), before);
+    let log = node.director.reload(&(service + "--start-daemon backup --syncid 3\n"));
+    assert!(log.contains("~ daemon   backup  --mcast-interface bare0 → "), "{log}");
+    assert!(node.socket.done("-L --daemon").contains("(mcast=eth0, syncid=3, maxlen=1472,"));
+}
