@@ -186,6 +186,7 @@ fn a_written_rules_file_has_what_ipvsadm_loses() {
 --set 100 120 50
 sysctl -w net.ipv4.vs.am_droprate=10
 sysctl -w net.ipv4.vs.amemthresh=2048
+sysctl -w net.ipv4.vs.backup_only=0
 sysctl -w net.ipv4.vs.cache_bypass=0
 sysctl -w net.ipv4.vs.compat=1
 sysctl -w net.ipv4.vs.conn_reuse_mode=1
@@ -200,6 +201,15 @@ sysctl -w net.ipv4.vs.schedule_icmp=0
 sysctl -w net.ipv4.vs.secure_tcp=1
 sysctl -w net.ipv4.vs.sloppy_sctp=0
 sysctl -w net.ipv4.vs.sloppy_tcp=0
+sysctl -w net.ipv4.vs.sync_period=50
+sysctl -w net.ipv4.vs.sync_persist_mode=0
+sysctl -w net.ipv4.vs.sync_ports=1
+sysctl -w net.ipv4.vs.sync_qlen_max=8192
+sysctl -w net.ipv4.vs.sync_refresh_period=0
+sysctl -w net.ipv4.vs.sync_retries=0
+sysctl -w net.ipv4.vs.sync_sock_size=0
+sysctl -w net.ipv4.vs.sync_threshold=3
+sysctl -w net.ipv4.vs.sync_version=1
 ip6tables -t mangle -A PREROUTING -s 2001:db8:9::/48 -d 2001:db8::1 -p tcp --sport 1024:65535 \
 --dport 80 -j MARK --set-mark 8
 iptables -t mangle -A PREROUTING -p 47 -j MARK --set-mark 0

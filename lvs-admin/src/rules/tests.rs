@@ -142,12 +142,13 @@ fn an_interface_of_a_mark_line_becomes_a_port_or_an_error() {
 fn switches_are_set_by_sysctl_lines() {
     let rules = good(
         "sysctl -w net.ipv4.vs.expire_nodest_conn=1\nsysctl net/ipv4/vs/conn_reuse_mode = 0\n\
-         net.ipv4.vs.sloppy_tcp = 1\nnet.ipv4.vs.conntrack=1\nnet.ipv4.vs.sync_threshold = 3\n",
+         net.ipv4.vs.sloppy_tcp = 1\nnet.ipv4.vs.conntrack=1\nnet.ipv4.vs.sync_threshold = 4\n",
     );
     let tunables = Tunables {
         expire_nodest_conn: true,
         conn_reuse_mode: 0,
         sloppy_tcp: true,
+        sync_threshold: 4,
         ..Tunables::default()
     };
     assert_eq!(rules.tunables(), tunables);
@@ -180,6 +181,39 @@ fn synchronisation_daemons_are_started_by_lines_of_their_own() {
     assert!(none.contains("No daemon is running: master"), "{none}");
     let wrong = mistake("--start-daemon master --syncid 300\n");
     assert!(wrong.contains(":1:32: illegal syncid specified; 0 to 255"), "{wrong}");
+}
+
+#[test]
+fn the_two_numbers_of_sync_threshold_are_written_as_for_the_kernel_or_with_a_comma() {
+    for text in [
+        "sync_threshold=5,60",
+        "sync_threshold = 5 60",
+        "sync_threshold=5 60",
+        "sync_threshold='5 60'",
+    ] {
+        let tunables =
+            good(&format!("sysctl -w net.ipv4.vs.{text} net.ipv4.vs.sync_ports=8\n")).tunables();
+        let found = (tunables.sync_threshold, tunables.sync_period, tunables.sync_ports);
+        assert_eq!(found, (5, 60, 8), "{text}");
+    }
+    let refused = |text: &str| {
+        let text = format!("sysctl net.ipv4.vs.{text}\n");
+        let rules = Rules::parse("lvs.rules", &text, &NumericOnly, &Supported::THIS_VERSION);
+        rules.unwrap_err().to_string()
+    };
+    let error = refused("sync_threshold=60,60");
+    assert!(error.contains("a second number above the first, or 0"), "{error}");
+    let error = refused("sync_ports=3");
+    assert!(error.contains("a power of two from 1 to 64"), "{error}");
+    for wrong in [
+        "sync_retries=4",
+        "sync_version=2",
+        "sync_threshold=-1",
+        "sync_threshold=1,x",
+        "sync_ports=0",
+    ] {
+        assert!(refused(wrong).contains("illegal value"), "{wrong}");
+    }
 }
 
 #[test]
