@@ -132,6 +132,9 @@ reasons! {
         TtlExceeded = "ttl-exceeded",
         /// Larger than the link's MTU and not to be fragmented (rule F8).
         TooBig = "too-big",
+        /// Of a connection that a master of synchronisation announced, through a tunnel to a server that no
+        /// service here has (rule Z2).
+        UnboundTunnel = "unbound-tunnel",
         /// A super-frame to a real server behind a tunnel that cannot be cut into segments: neither TCP nor
         /// UDP, or of no segment size.
         TunnelSuperFrame = "tunnel-super-frame",

@@ -65,6 +65,8 @@ pub struct Template {
     pub connections: u32,
     /// Whether its end was put off once behind what ends in the same moment.
     pub deferred: bool,
+    /// Whether a master of synchronisation announced it, and no packet made it.
+    pub told: bool,
     holds: u32,
     state: State,
 }
@@ -92,6 +94,7 @@ impl Template {
         created: 0,
         connections: 0,
         deferred: false,
+        told: false,
         holds: 0,
         state: State::Free(None),
     };

@@ -196,11 +196,12 @@ impl Backup {
         self.counters.messages += 1;
         self.last_heard = Some(now);
         let mut taken = Taken { entries: message.count(), ..Taken::default() };
+        let version = message.version();
         let mut entries = message.entries();
         for entry in entries.by_ref() {
             let heard = entry
                 .map_err(Complaint::Entry)
-                .and_then(|entry| entry.announcement().map_err(Complaint::Refusal))
+                .and_then(|entry| entry.announcement(version).map_err(Complaint::Refusal))
                 .and_then(|given| {
                     director.take_announcement(now, &given).map_err(Complaint::Import)
                 });

@@ -7,7 +7,7 @@ use lvs_core::snapshot::{Announced, Announcement, Method};
 use lvs_core::state::State;
 use lvs_core::time::Duration;
 
-use crate::message::{Entry, Flags};
+use crate::message::{Entry, Flags, Version};
 
 /// Why an entry that can be read means nothing to a backup. Others of the same datagram do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,8 +63,9 @@ impl Entry<'_> {
         };
         let no_output = if announcement.answered { 0 } else { Flags::NO_OUTPUT };
         let inactive = if announcement.inactive { Flags::INACTIVE } else { 0 };
+        let relayed = if announcement.relayed { Flags::RELAYED } else { 0 };
         Entry {
-            flags: Flags(method | template | no_output | inactive),
+            flags: Flags(method | template | no_output | inactive | relayed),
             state,
             mark: announcement.mark,
             timeout: u32::try_from(announcement.timeout.as_secs()).unwrap_or(u32::MAX),
@@ -72,14 +73,15 @@ impl Entry<'_> {
         }
     }
 
-    /// What the entry announces. Sequence data is left out: of the programs inside a connection that would
+    /// What the entry of a message of this version announces. Sequence data is left out: of the programs inside a connection that would
     /// need it none is followed here.
     ///
     /// # Errors
     /// If it means nothing here.
-    pub fn announcement(&self) -> Result<Announcement, Refusal> {
+    pub fn announcement(&self, version: Version) -> Result<Announcement, Refusal> {
         let flags = self.flags;
-        if flags.any(Flags::ONE_PACKET) {
+        // In version 1 the flag is none of a backup's business (rule Z9).
+        if version == Version::Zero && flags.any(Flags::ONE_PACKET) {
             return Err(Refusal::OnePacket);
         }
         if flags.any(Flags::NO_CLIENT_PORT) {
@@ -111,6 +113,7 @@ impl Entry<'_> {
             kind,
             answered: !flags.any(Flags::NO_OUTPUT),
             inactive: flags.any(Flags::INACTIVE),
+            relayed: flags.any(Flags::RELAYED),
             mark: self.mark,
             timeout: Duration::from_secs(self.timeout.into()),
         })

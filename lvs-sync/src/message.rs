@@ -84,6 +84,8 @@ impl Flags {
     pub const DIRECT: u32 = 3;
     /// [`METHOD`](Self::METHOD): past the real servers (rule P11).
     pub const BYPASS: u32 = 4;
+    /// Whoever announces the connection has it from a master itself.
+    pub const RELAYED: u32 = 0x20;
     /// No packet of the real server has been seen.
     pub const NO_OUTPUT: u32 = 0x80;
     /// The connection counts as inactive (rule C4).

@@ -1,7 +1,7 @@
 //! What a master of connection synchronisation tells its backups, and when: after a client's packet has
 //! moved the state of its connection, the connection may be due, and then the template that controls it.
 //!
-//! The rules are the kernel's. What is due is copied into a bounded store, from which
+//! The rules are the kernel's (Y1 to Y12). What is due is copied into a bounded store, from which
 //! [`Director::poll_announcement`] takes it. While a director is a master every packet goes the long way,
 //! for the short one counts packets that it must not compare; so nothing of this costs anything where there
 //! is no master.
@@ -12,6 +12,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Director, flags, forward};
+use crate::addr::Family;
 use crate::command::{ApplyError, ForwardingMethod, SyncRoles, Tunables};
 use crate::flow::Endpoint;
 use crate::ids::{ConnId, TemplateId};
@@ -130,21 +131,36 @@ impl Director {
     #[cold]
     #[inline(never)]
     pub(super) fn announce_connection(&mut self, id: ConnId) {
+        let version_0 = self.tunables.sync_version == 0;
+        // Version 0 has no IPv6 (rule Y11).
+        if version_0 && self.conns.key(id).family() == Family::V6 {
+            return;
+        }
         if self.is_due(id) {
             let announcement = self.announcement_of(id);
             if let (Some(announcement), Some(announcer)) = (announcement, &mut self.announcer) {
                 announcer.waiting.push_back(announcement);
             }
+        } else if version_0 {
+            // In version 0 a template goes only with a connection (rule Y3).
+            return;
         }
         if let Some(template) = self.conns.template(id) {
             self.announce_controller(template);
         }
     }
 
-    /// A packet came to a connection that a template controls, be it one of this packet alone.
+    /// A packet came to a connection of this packet alone: not it is announced, but its template (rule Y6).
+    pub(super) fn announce_one_packet(&mut self, template: TemplateId) {
+        if self.announcer.is_some() && self.tunables.sync_version != 0 {
+            self.announce_controller(template);
+        }
+    }
+
+    /// A packet came to a connection that a template controls (rule Y3).
     #[cold]
     #[inline(never)]
-    pub(super) fn announce_controller(&mut self, id: TemplateId) {
+    fn announce_controller(&mut self, id: TemplateId) {
         let Some(announcer) = &mut self.announcer else { return };
         let packets = &mut announcer.templates[id.index()].packets;
         *packets = packets.wrapping_add(1);
@@ -152,9 +168,11 @@ impl Director {
         self.announce_template(id, packets);
     }
 
-    /// A template goes on for another minute.
+    /// A template goes on for another minute (rule Y5).
     pub(super) fn announce_extended(&mut self, id: TemplateId) {
-        if self.announcer.is_some() {
+        let version_0 = self.tunables.sync_version == 0;
+        let v6 = self.templates.template(id).key().family() == Family::V6;
+        if self.announcer.is_some() && !(version_0 && v6) {
             self.announce_template(id, self.tunables.sync_threshold);
         }
     }
@@ -252,6 +270,7 @@ impl Director {
             },
             kind: Announced::Connection(State::from_byte(record.state())),
             answered: record.flags() & flags::NO_OUTPUT == 0,
+            relayed: record.flags() & flags::TOLD != 0,
             inactive: record.flags() & flags::INACTIVE != 0,
             mark: self.conns.mark(id),
             timeout: Duration::from_millis(u64::from(self.timeouts.ticks(record.timeout_index()))),
@@ -276,6 +295,7 @@ impl Director {
             method,
             kind: Announced::Template { assured: template.assured },
             answered: method == Method::Masquerade,
+            relayed: template.told,
             inactive: true,
             mark: template.mark,
             timeout: Duration::from_millis(u64::from(template.timeout)),

@@ -19,3 +19,5 @@ pub(super) const OWN_PORT: u8 = 0b1_0000;
 /// Another connection has, or had, the same server's end and client's end: which one a packet answers is to
 /// be found out.
 pub(super) const SHARES_ANSWERS: u8 = 0b10_0000;
+/// The connection was announced by a master of synchronisation, not opened by a packet.
+pub(super) const TOLD: u8 = 0b100_0000;

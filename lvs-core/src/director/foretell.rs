@@ -264,6 +264,9 @@ impl Director {
         if way.method == Method::Bypass {
             return x.event(0, || Event::Bypassed);
         }
+        if way.method == Method::Tunnel && self.dests.at(way.destination).is_unbound() {
+            return x.event(0, || Event::Dropped(DropReason::UnboundTunnel));
+        }
         let hop = self.dests.at(way.destination).hop;
         let masqueraded = way.method == Method::Masquerade;
         let to = self.server_end(way, flow.virtual_port());

@@ -1,8 +1,8 @@
 //! What a backup of connection synchronisation makes of what its master announces.
 //!
-//! The rules are the kernel's. A connection or template is bound to a real server of the backup's own, and
+//! The rules are the kernel's (Z1 to Z12). A connection or template is bound to a real server of the backup's own, and
 //! goes by that server's forwarding method. Where there is none it is *unbound*: it goes on by what was
-//! announced, and is bound by the first announcement after the server has come.
+//! announced, and is bound by the first announcement after the server has come (rule Z2).
 
 use alloc::collections::BTreeMap;
 
@@ -86,7 +86,7 @@ impl Director {
         let cold =
             Cold { template: None, mark: given.mark, created: self.tick(), ..Cold::default() };
         self.conns.set_cold(id, cold);
-        self.conns.hot_mut(id).set_flags(flags::INACTIVE);
+        self.conns.hot_mut(id).set_flags(flags::INACTIVE | flags::TOLD);
         self.dests.at_mut(server).connection_begins();
         self.attach(id, server, given);
         self.set_inactive(id, given.inactive);
@@ -111,7 +111,7 @@ impl Director {
             Method::Bypass => flags::BYPASS,
             Method::Masquerade => flags::MASQUERADE,
         };
-        let kept = self.conns.hot(id).flags() & flags::INACTIVE;
+        let kept = self.conns.hot(id).flags() & (flags::INACTIVE | flags::TOLD);
         let one_way = if one_way { flags::NO_OUTPUT } else { 0 };
         let own_port = if own_port { flags::OWN_PORT } else { 0 };
         let mut record = self.conns.hot_mut(id);
@@ -171,15 +171,11 @@ impl Director {
             Duration::ZERO => TEMPLATE_TIMEOUT,
             timeout => timeout,
         };
-        if let Some(id) = old
-            && self.server_of_template(id) == given.server
-        {
+        if let Some(id) = old {
+            // One that is there keeps its server, whichever is announced (rule Z3).
             let heard = self.bind_template_late(id, given);
             self.set_template_heard(id, assured, timeout);
             return Ok(heard);
-        }
-        if old.is_some() && given.inactive {
-            return Ok(Heard::Superseded);
         }
         if self.templates.len() == self.templates.capacity() {
             return Err(ImportError::Limit("templates_max"));
@@ -189,34 +185,26 @@ impl Director {
             Some(server) => server,
             None => self.unbound_server(given.server)?,
         };
-        match old {
-            // What it controls keeps it, though nobody finds it.
-            Some(old) if self.templates.template(old).holds() > 0 => self.templates.spoil(old),
-            Some(old) => self.end_template(old),
-            None => {}
-        }
         let full = |_| ImportError::Limit("templates_max");
         let id = self.templates.insert(&key).map_err(full)?;
         let tick = self.tick();
         let template = self.templates.template_mut(id);
         (template.dest, template.dest_port) = (server, given.server.port);
-        (template.mark, template.created) = (given.mark, tick);
+        (template.mark, template.created, template.told) = (given.mark, tick, true);
         self.dests.at_mut(server).template_begins();
         self.set_template_heard(id, assured, timeout);
-        Ok(new(old.is_some(), known.is_some()))
-    }
-
-    fn server_of_template(&self, id: TemplateId) -> Endpoint {
-        let template = self.templates.template(id);
-        Endpoint { addr: self.dests.at(template.dest).addr().addr, port: template.dest_port }
+        Ok(new(false, known.is_some()))
     }
 
     fn bind_template_late(&mut self, id: TemplateId, given: &Announcement) -> Heard {
-        let from = self.templates.template(id).dest;
+        let template = self.templates.template(id);
+        let (from, port) = (template.dest, template.dest_port);
         if !self.dests.at(from).is_unbound() {
             return Heard::Updated;
         }
-        let Some(to) = self.server_announced(given) else { return Heard::Updated };
+        let server = Endpoint { addr: self.dests.at(from).addr().addr, port };
+        let given = Announcement { server, ..*given };
+        let Some(to) = self.server_announced(&given) else { return Heard::Updated };
         self.dests.at_mut(from).template_ends();
         self.dests.at_mut(to).template_begins();
         self.templates.template_mut(id).dest = to;

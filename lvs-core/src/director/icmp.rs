@@ -75,8 +75,18 @@ impl Director {
             return Err(Verdict::Drop(DropReason::IcmpChecksum));
         }
         let way = self.way_of(id);
+        self.count_error(id, &way);
         self.count_in(way.destination, headers.ip_len);
         Ok(way)
+    }
+
+    /// An error that goes on to a real server as it is counts among its connection's packets (rule Y2).
+    fn count_error(&mut self, id: ConnId, way: &Way) {
+        if way.method != Method::Masquerade {
+            let mut record = self.conns.hot_mut(id);
+            let packets = record.read().packets().saturating_add(1);
+            record.set_packets(packets);
+        }
     }
 
     /// Opens a connection for an error that has none (`schedule_icmp`, rule I5): it stays in no state
@@ -105,7 +115,9 @@ impl Director {
                 let ticks = self.timeouts.ticks(self.lifetimes.new);
                 let deadline = self.now.as_millis() + u64::from(ticks);
                 self.wheel.file(timers::connection_timer(id), deadline);
-                self.way_of(id)
+                let way = self.way_of(id);
+                self.count_error(id, &way);
+                way
             }
         };
         self.count_in(way.destination, seen.headers.ip_len);

@@ -97,7 +97,7 @@ impl Director {
         if let Some(template) = template {
             let tick = self.tick();
             self.templates.template_mut(template).record_connection(tick);
-            self.announce_controller(template);
+            self.announce_one_packet(template);
         }
         let method = Method::of(self.dests.at(destination).method());
         let own_port = self.keeps_port(destination, template.is_some(), virtual_port);

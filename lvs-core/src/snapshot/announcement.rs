@@ -31,6 +31,8 @@ pub struct Announcement {
     pub answered: bool,
     /// Whether it counts as inactive (rule C4); templates do.
     pub inactive: bool,
+    /// Whether whoever announces it has it from a master itself.
+    pub relayed: bool,
     /// The mark of the first packet.
     pub mark: FwMark,
     /// How long it lasts after its last packet; zero asks for the default of its state.

@@ -117,7 +117,13 @@ impl Sysctls {
     pub(crate) fn tunables(&self) -> Tunables {
         let mut tunables = Tunables::default();
         for tunable in TUNABLES {
-            let value = self.changed.get(&format!("{PREFIX}{}", tunable.name));
+            // Where the kernel has two numbers in one control the director has two controls.
+            let (name, place) = match tunable.name {
+                "sync_period" => ("sync_threshold", 1),
+                name => (name, 0),
+            };
+            let value = self.changed.get(&format!("{PREFIX}{name}"));
+            let value = value.and_then(|value| value.split([',', ' ', '\t']).nth(place));
             if let Some(value) = value.and_then(|value| value.parse::<i32>().ok()) {
                 // A negative switch is on; of a mode only the lowest bits mean something.
                 let value = match tunable.most {
