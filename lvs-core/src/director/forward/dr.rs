@@ -1,15 +1,13 @@
 //! Direct routing: the packet leaves as it came, one hop older, to the real server's Ethernet address.
 
-use super::{Leaving, Way, cut_rule};
+use super::{Leaving, Way};
 use crate::addr::{Family, MacAddr};
 use crate::dest::Trail;
 use crate::director::Director;
 use crate::director::inbound::Seen;
-use crate::drop::DropReason;
 use crate::explain::Explain;
 use crate::io::{Frame, Verdict};
 use crate::parse::Headers;
-use crate::wire::icmp::IcmpError;
 use crate::wire::{ethernet, ipv4, ipv6};
 
 impl Director {
@@ -21,23 +19,12 @@ impl Director {
         seen: &Seen<'_>,
         way: &Way,
         x: &mut X,
-    ) -> Verdict {
-        let headers = seen.headers;
-        let leaving = match self.leave(frame, seen, way, x) {
-            Ok(leaving) => leaving,
-            Err(verdict) => return verdict,
-        };
-        let (too_big, may_be_cut) = cut_rule(frame, seen, leaving.link.mtu);
-        if too_big && !may_be_cut {
-            let kind = IcmpError::TooBig { mtu: leaving.link.mtu };
-            return self.refuse_to_forward(frame, headers, way, kind, DropReason::TooBig);
-        }
-        let mac = match self.depart(frame, seen, &leaving, too_big, x) {
-            Ok(mac) => mac,
-            Err(verdict) => return verdict,
-        };
-        self.lay_trail(headers, way, &leaving, mac);
-        Verdict::Transmit(leaving.port)
+    ) -> Result<Verdict, Verdict> {
+        let leaving = self.leave(frame, seen, way, x)?;
+        let too_big = self.fit_link(frame, seen, way, leaving.link.mtu)?;
+        let mac = self.depart(frame, seen, &leaving, too_big, x)?;
+        self.lay_trail(seen.headers, way, &leaving, mac);
+        Ok(Verdict::Transmit(leaving.port))
     }
 
     /// Lets the next packet follow this one, which left for its destination's neighbour.

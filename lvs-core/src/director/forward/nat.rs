@@ -1,7 +1,7 @@
 //! Masquerading: the packet leaves for the real server with the server's address and port in the place of
 //! the virtual ones. What comes back is the matter of `replies.rs`.
 
-use super::{Way, cut_rule};
+use super::Way;
 use crate::addr::Family;
 use crate::dest::Hop;
 use crate::director::Director;
@@ -14,7 +14,6 @@ use crate::forward::translate::{End, Quote, Transport, translate, translate_erro
 use crate::ids::L4Port;
 use crate::io::{Checksum, Frame, Verdict};
 use crate::parse::{Headers, L4, Plain, Quoted};
-use crate::wire::icmp::IcmpError;
 use crate::wire::{ethernet, ipv4, ipv6};
 
 impl Director {
@@ -29,31 +28,19 @@ impl Director {
         seen: &Seen<'_>,
         way: &Way,
         x: &mut X,
-    ) -> Verdict {
-        let headers = seen.headers;
+    ) -> Result<Verdict, Verdict> {
         if self.dests.at(way.destination).hop == Hop::Local {
             if self.dests.at(way.destination).addr().addr.is_loopback() {
-                return Verdict::Drop(DropReason::LoopbackDestination);
+                return Err(Verdict::Drop(DropReason::LoopbackDestination));
             }
             self.masquerade(frame, seen, way, x);
         }
-        let leaving = match self.leave(frame, seen, way, x) {
-            Ok(leaving) => leaving,
-            Err(verdict) => return verdict,
-        };
-        let (too_big, may_be_cut) = cut_rule(frame, seen, leaving.link.mtu);
-        if too_big && !may_be_cut {
-            let kind = IcmpError::TooBig { mtu: leaving.link.mtu };
-            return self.refuse_to_forward(frame, headers, way, kind, DropReason::TooBig);
-        }
+        let leaving = self.leave(frame, seen, way, x)?;
+        let too_big = self.fit_link(frame, seen, way, leaving.link.mtu)?;
         self.masquerade(frame, seen, way, x);
-        match self.depart(frame, seen, &leaving, too_big, x) {
-            Ok(mac) => {
-                self.lay_trail(headers, way, &leaving, mac);
-                Verdict::Transmit(leaving.port)
-            }
-            Err(verdict) => verdict,
-        }
+        let mac = self.depart(frame, seen, &leaving, too_big, x)?;
+        self.lay_trail(seen.headers, way, &leaving, mac);
+        Ok(Verdict::Transmit(leaving.port))
     }
 
     /// Rewrites the virtual end of a packet to the real server's.

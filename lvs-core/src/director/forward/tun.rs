@@ -1,14 +1,14 @@
 //! Tunnels: the packet leaves inside another one, addressed to the real server.
 
-use super::{Leaving, Way, ethertype, packet_len, transport_len};
+use super::{Leaving, Way, ethertype, packet_len, set_addresses, transport_len};
 use crate::addr::Family;
 use crate::command::{ForwardingMethod, Tunnel};
+use crate::director::Director;
 use crate::director::cut::finish_checksum;
 use crate::director::fragments::is_too_big;
 use crate::director::inbound::Seen;
-use crate::director::{Director, Link};
 use crate::drop::DropReason;
-use crate::explain::{Event, Explain};
+use crate::explain::Explain;
 use crate::forward::tunnel::{self, Outer};
 use crate::ids::DestIndex;
 use crate::io::{Frame, SegmentKind, Verdict};
@@ -42,20 +42,16 @@ impl Director {
         seen: &Seen<'_>,
         way: &Way,
         x: &mut X,
-    ) -> Verdict {
+    ) -> Result<Verdict, Verdict> {
         let headers = seen.headers;
-        let leaving = match self.leave(frame, seen, way, x) {
-            Ok(leaving) => leaving,
-            Err(verdict) => return verdict,
-        };
-        let Leaving { port, neighbor, link } = leaving;
+        let Leaving { port, neighbor, link } = self.leave(frame, seen, way, x)?;
         if !can_be_segmented(frame, headers) {
-            return Verdict::Drop(DropReason::TunnelSuperFrame);
+            return Err(Verdict::Drop(DropReason::TunnelSuperFrame));
         }
         let to = self.dests.at(way.destination).addr().addr;
         let Some(from) = self.routes.own_address(port, to) else {
             let (kind, reason) = (IcmpError::HostUnreachable, DropReason::NoRoute);
-            return self.refuse_to_forward(frame, headers, way, kind, reason);
+            return Err(self.refuse_to_forward(frame, headers, way, kind, reason));
         };
         let tunnel = self.tunnel_of(way.destination);
         let now = self.now;
@@ -66,12 +62,13 @@ impl Director {
         let cut = match self.fit(frame, seen, &room) {
             Ok(cut) => cut,
             Err(Some(kind)) => {
-                return self.refuse_to_forward(frame, headers, way, kind, DropReason::TooBig);
+                let reason = DropReason::TooBig;
+                return Err(self.refuse_to_forward(frame, headers, way, kind, reason));
             }
-            Err(None) => return Verdict::Drop(DropReason::TooBig),
+            Err(None) => return Err(Verdict::Drop(DropReason::TooBig)),
         };
         let Some(neighbor) = self.neighbor_in_vlan(frame, headers, port, neighbor) else {
-            return Verdict::Drop(DropReason::NeighborQueueFull);
+            return Err(Verdict::Drop(DropReason::NeighborQueueFull));
         };
         // An IPv6 packet may be cut nowhere, but its IPv4 outer one may (rule F7).
         let dont_fragment = dont_fragment && headers.family == Family::V4;
@@ -86,21 +83,16 @@ impl Director {
             flow_hash: seen.hash,
         };
         let keeps_tags = frame.port() == port;
-        if let Err(reason) = encapsulate(frame, headers, keeps_tags, &outer) {
-            return Verdict::Drop(reason);
-        }
+        encapsulate(frame, headers, keeps_tags, &outer).map_err(Verdict::Drop)?;
+        let mac = self.mac_of(neighbor, seen, port, x);
         if cut.is_some() {
-            if self.neighbors.at(neighbor).mac().is_none() {
-                x.event(seen.n, || Event::WaitsForNeighbor(port));
-            }
-            return self.cut_later(frame, neighbor, cut);
+            return Err(self.cut_later(frame, neighbor, cut));
         }
-        let Some(mac) = self.neighbors.at(neighbor).mac() else {
-            x.event(seen.n, || Event::WaitsForNeighbor(port));
-            return self.wait_for_neighbor(frame, neighbor, None);
+        let Some(mac) = mac else {
+            return Err(self.wait_for_neighbor(frame, neighbor, None));
         };
         set_addresses(frame, &link, mac);
-        Verdict::Transmit(port)
+        Ok(Verdict::Transmit(port))
     }
 
     /// How a packet leaves through a tunnel, in pieces or (`None`) whole; or why it does not, which the sender is
@@ -194,12 +186,6 @@ fn can_be_segmented(frame: &Frame<'_>, headers: &Headers) -> bool {
         _ => return false,
     };
     segments.kind == kind && segments.size > 0
-}
-
-fn set_addresses(frame: &mut Frame<'_>, link: &Link, mac: crate::addr::MacAddr) {
-    let bytes = frame.bytes_mut();
-    ethernet::set_dst(bytes, mac);
-    ethernet::set_src(bytes, link.mac);
 }
 
 /// Puts the outer headers around the packet in a frame. The Ethernet addresses stay as they are, so that
