@@ -88,7 +88,7 @@ impl Director {
             Method::Direct | Method::Bypass => self.forward_direct(frame, seen, way, x),
             // Nobody said which kind of tunnel (rule Z2).
             Method::Tunnel if self.dests.at(way.destination).is_unbound() => {
-                Verdict::Drop(DropReason::UnboundTunnel)
+                Err(Verdict::Drop(DropReason::UnboundTunnel))
             }
             Method::Tunnel => self.forward_tunnel(frame, seen, way, x),
             Method::Masquerade => self.forward_masqueraded(frame, seen, way, x),
