@@ -33,10 +33,7 @@ pub fn missing(scenario: &Scenario) -> Vec<String> {
             Action::Sysctl { name, value } => {
                 found.extend(sysctl::lacking(name, value).map(|name| format!("sysctl {name}")));
             }
-            Action::Sync(_) => {
-                found.insert("synchronisation daemons".to_owned());
-            }
-            Action::Packet(_) | Action::Mark(_) | Action::Dump(_) => {}
+            Action::Packet(_) | Action::Mark(_) | Action::Dump(_) | Action::Sync(_) => {}
         }
     }
     found.into_iter().collect()
@@ -48,9 +45,6 @@ fn command_needs(words: &[String]) -> Vec<String> {
     match ipvsadm::parse(words, &NumericOnly) {
         Ok(Line::Change(Command::AddService(spec) | Command::EditService(spec))) => {
             found.extend(service_needs(&spec));
-        }
-        Ok(Line::StartDaemon(_) | Line::StopDaemon { .. }) => {
-            found.push("synchronisation daemons".to_owned());
         }
         Ok(Line::Restore) => found.push("standard input (-R)".to_owned()),
         _ => {}

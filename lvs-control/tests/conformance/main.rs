@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use lvs_admin::ipvsadm::{DaemonRole, DaemonSpec};
 use lvs_admin::listing::Rates;
 use lvs_admin::names::Services;
 use lvs_admin::rules::{MarkLine, Rules, Setting};
 use lvs_control::console::Console;
-use lvs_control::data::{About, Plan};
+use lvs_control::data::{About, Daemon, Plan};
 use lvs_control::{Desk, Program, Refusal};
 use lvs_core::command::{Command, ServiceKey};
 use lvs_core::director::Director;
@@ -56,6 +57,21 @@ impl Program for Replayed<'_> {
 
     fn apply(&mut self, _: Instant, _: Rules, _: bool) -> Result<Plan, Refusal> {
         Err(Refusal::new("no scenario does this"))
+    }
+
+    fn start_daemon(&mut self, now: Instant, spec: &DaemonSpec) -> Result<(), Refusal> {
+        let Site { director, daemons, .. } = &mut self.0;
+        daemons.start(now, director, spec).map_err(Refusal::new)
+    }
+
+    fn stop_daemon(&mut self, now: Instant, role: DaemonRole) -> Result<(), Refusal> {
+        let Site { director, daemons, .. } = &mut self.0;
+        daemons.stop(now, director, role).map_err(Refusal::new)
+    }
+
+    fn daemons(&self, _: Instant) -> Vec<Daemon> {
+        let running = self.0.daemons.running().into_iter();
+        running.map(|(spec, mtu, ports)| Daemon::started(spec, mtu, ports.into())).collect()
     }
 
     fn rates(&self, key: &ServiceKey, server: Option<Endpoint>) -> Rates {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use lvs_admin::rules::TUNABLES;
 use lvs_core::command::Tunables;
+use lvs_sync::PORTS_MAX;
 
 use crate::scenario::Side;
 
@@ -45,10 +46,13 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("sync_version", "1"),
 ];
 
-/// Controls of IPVS that change nothing a record shows, whatever their value: logging, synchronisation
-/// that is not running, netfilter's own entries, where answers of the kernel's own leave.
-const WITHOUT_EFFECT: &[&str] =
-    &["backup_only", "conntrack", "debug_level", "ignore_tunneled", "snat_reroute"];
+/// Controls of IPVS that change nothing a record shows, whatever their value: logging,
+/// netfilter's own entries, where answers of the kernel's own leave.
+const WITHOUT_EFFECT: &[&str] = &["conntrack", "debug_level", "ignore_tunneled", "snat_reroute"];
+
+/// The control that has two numbers, and their defaults.
+const THRESHOLD: &str = "net.ipv4.vs.sync_threshold";
+const THRESHOLD_DEFAULT: (i32, i32) = (3, 50);
 
 /// Controls that only accept 0 to 3.
 const LEVELS: &[&str] = &["drop_entry", "drop_packet", "secure_tcp"];
@@ -87,12 +91,28 @@ impl Sysctls {
         };
         match (known, number) {
             (false, _) => Err("No such file or directory"),
-            (true, None) if name != "net.ipv4.vs.sync_threshold" => Err("Invalid argument"),
-            (true, number) => {
-                let value = number.map_or(value.to_owned(), |number| number.to_string());
-                self.changed.insert(name.to_owned(), value);
+            (true, _) if name == THRESHOLD => self.set_threshold(value),
+            (true, None) => Err("Invalid argument"),
+            (true, Some(number)) => {
+                self.changed.insert(name.to_owned(), number.to_string());
                 Ok(())
             }
+        }
+    }
+
+    /// Two numbers, of which the second stays if there is only one (rule Y7).
+    fn set_threshold(&mut self, text: &str) -> Result<(), &'static str> {
+        let present = self.changed.get(THRESHOLD).and_then(|text| pair(text));
+        let (_, period) = present.unwrap_or(THRESHOLD_DEFAULT);
+        let given = pair(text).or_else(|| Some((number(text)?, period)));
+        match given {
+            Some((threshold, period))
+                if threshold >= 0 && period >= 0 && (threshold < period || period == 0) =>
+            {
+                self.changed.insert(THRESHOLD.to_owned(), format!("{threshold} {period}"));
+                Ok(())
+            }
+            _ => Err("Invalid argument"),
         }
     }
 
@@ -134,7 +154,39 @@ impl Sysctls {
                 (tunable.set)(&mut tunables, value);
             }
         }
+        self.synchronisation(&mut tunables);
         tunables
+    }
+
+    /// The switches of synchronisation, for which the kernel takes more numbers than mean something.
+    fn synchronisation(&self, tunables: &mut Tunables) {
+        let value = |name: &str| self.changed.get(&format!("{PREFIX}{name}"));
+        let set = |name: &str| value(name)?.parse::<i32>().ok();
+        let count = |number: i32| u32::try_from(number).unwrap_or(0);
+        if let Some((threshold, period)) = value("sync_threshold").and_then(|text| pair(text)) {
+            (tunables.sync_threshold, tunables.sync_period) = (count(threshold), count(period));
+        }
+        if let Some(ports) = set("sync_ports") {
+            tunables.sync_ports = ports.clamp(1, i32::from(PORTS_MAX)) as u8;
+        }
+        if let Some(version) = set("sync_version") {
+            tunables.sync_version = version as u8;
+        }
+        if let Some(retries) = set("sync_retries") {
+            tunables.sync_retries = retries as u8;
+        }
+        if let Some(period) = set("sync_refresh_period") {
+            tunables.sync_refresh_period = count(period);
+        }
+        if let Some(messages) = set("sync_qlen_max") {
+            tunables.sync_qlen_max = count(messages);
+        }
+        if let Some(mode) = set("sync_persist_mode") {
+            tunables.sync_persist_mode = mode != 0;
+        }
+        if let Some(only) = set("backup_only") {
+            tunables.backup_only = only != 0;
+        }
     }
 
     /// Whether packets from an own address are accepted on a side.
@@ -163,6 +215,12 @@ fn number(text: &str) -> Option<i32> {
     i32::try_from(sign * magnitude.ok().filter(|n| !digits.starts_with('+') && *n >= 0)?).ok()
 }
 
+/// Two numbers, as the scenario writes them with a comma, or as they are listed with a blank.
+fn pair(text: &str) -> Option<(i32, i32)> {
+    let (first, second) = text.split_once([',', ' '])?;
+    Some((number(first)?, number(second)?))
+}
+
 /// The control's short name if setting it to this value asks for something that the director or the
 /// simulated host cannot do.
 pub(crate) fn lacking<'a>(name: &'a str, value: &str) -> Option<&'a str> {
@@ -175,6 +233,7 @@ pub(crate) fn lacking<'a>(name: &'a str, value: &str) -> Option<&'a str> {
             let fine = obeyed(short)
                 || WITHOUT_EFFECT.contains(&short)
                 || short.starts_with("sync_")
+                || short == "backup_only"
                 // An unknown name is refused, and that can be done.
                 || default.is_none_or(|(_, default)| *default == value);
             (!fine).then_some(short)

@@ -68,6 +68,7 @@ impl Player<'_> {
                 slots[i].verdict = Some(frame.verdict);
             }
         });
+        self.daemons.turn(self.now, &mut self.director);
         self.ascribe_verdicts(slots, &seen);
         let mut cutting = None;
         for sent in self.drain() {

@@ -13,7 +13,7 @@ use lvs_core::ids::L4Port;
 use lvs_core::listing::{ConnectionEntry, Cursor};
 use lvs_core::time::Instant;
 
-use super::Player;
+use super::{Daemons, Player};
 use crate::net::CLIENTS;
 use crate::scenario::{Mark, MarkProtocol};
 
@@ -40,6 +40,8 @@ pub struct Site<'p> {
     pub now: Instant,
     /// What goes through in a second.
     pub rates: &'p Estimators,
+    /// The synchronisation daemons.
+    pub daemons: &'p mut Daemons,
 }
 
 /// Who carries out the command lines of a scenario, and of its dumps, in the player's place: a program under
@@ -75,7 +77,8 @@ impl Player<'_> {
         if let Some(operator) = &mut self.operator {
             let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
             let (director, now, rates) = (&mut self.director, self.now, &self.rates);
-            return operator.run(Site { director, now, rates }, &words);
+            let daemons = &mut self.daemons;
+            return operator.run(Site { director, now, rates, daemons }, &words);
         }
         let action = match ipvsadm::parse(words, &self.names) {
             Ok(action) => action,
@@ -107,8 +110,20 @@ impl Player<'_> {
                 let _ = writeln!(output, "{}", ipvsadm::VERSION_LINE);
                 0
             }
+            Action::StartDaemon(spec) => {
+                match self.daemons.start(self.now, &mut self.director, &spec) {
+                    Ok(()) => 0,
+                    Err(words) => return Ran::failed(ipvsadm::STATUS_REFUSED, words),
+                }
+            }
+            Action::StopDaemon { role, .. } => {
+                match self.daemons.stop(self.now, &mut self.director, role) {
+                    Ok(()) => 0,
+                    Err(words) => return Ran::failed(ipvsadm::STATUS_REFUSED, words),
+                }
+            }
             _ => {
-                let error = "this replay has neither standard input nor synchronisation daemons";
+                let error = "this replay has no standard input";
                 return Ran::failed(ipvsadm::STATUS_REFUSED, error);
             }
         };
@@ -138,7 +153,12 @@ impl Player<'_> {
                 written(listing.connections(output, &connections));
             }
             ListWhat::Timeouts => written(listing::timeouts(output, &self.director.timeouts())),
-            ListWhat::Daemons => written(listing::daemons(output, &[])),
+            ListWhat::Daemons => written({
+                let running = self.daemons.running();
+                let specs: Vec<_> =
+                    running.iter().map(|(spec, mtu, _)| spec.in_force(*mtu)).collect();
+                listing::daemons(output, &specs)
+            }),
         }
         Some(())
     }
@@ -155,6 +175,7 @@ impl Player<'_> {
         let result = match self.host.sysctls.set(name, value) {
             Ok(()) => {
                 let tunables = self.host.sysctls.tunables();
+                self.daemons.review(&tunables);
                 match self.director.apply(self.now, Command::SetTunables(tunables)) {
                     Ok(()) => "ok".to_owned(),
                     Err(error) => format!("failed: {error}"),

@@ -4,6 +4,7 @@ use lvs_admin::listing::{Header, proc_fs};
 
 use super::Player;
 use super::command::written;
+use crate::record::sync;
 use crate::scenario::Dump;
 
 /// Ticks of the recorded kernel in a second.
@@ -27,7 +28,7 @@ impl Player<'_> {
             Dump::Tuninfo => self.dump_command(&["-Ln", "--tun-info"], Titles::UpToColumns),
             Dump::Timeouts => self.dump_command(&["-Ln", "--timeout"], Titles::All),
             Dump::Daemon => self.dump_command(&["-Ln", "--daemon"], Titles::All),
-            Dump::Sync => self.record.listing("", ["(none)"]),
+            Dump::Sync => self.dump_sync(),
             Dump::Save => self.dump_command(&["-Sn"], Titles::None),
         }
     }
@@ -55,6 +56,21 @@ impl Player<'_> {
         let mut lines: Vec<&str> = text.lines().collect();
         lines.sort_by_cached_key(|line| line.split_whitespace().take(8).collect::<Vec<_>>());
         self.record.listing("proc", lines);
+    }
+
+    /// What the director's master sent, in words and as bytes.
+    fn dump_sync(&mut self) {
+        let sent = self.daemons.take_sent();
+        let mut lines: Vec<String> =
+            sent.iter().flat_map(|(port, datagram)| sync::entries(*port, datagram)).collect();
+        if lines.is_empty() {
+            lines.push("(none)".to_owned());
+        }
+        self.record.listing("", lines.iter().map(String::as_str));
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let raw: Vec<_> =
+            sent.iter().map(|(port, bytes)| format!("{port} {}", hex(bytes))).collect();
+        self.record.listing("raw", raw.iter().map(String::as_str));
     }
 
     /// `/proc/net/ip_vs` and `/proc/net/ip_vs_stats`.

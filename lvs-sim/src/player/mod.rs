@@ -5,6 +5,7 @@
 
 mod burst;
 mod command;
+mod daemons;
 mod dump;
 mod reload;
 
@@ -23,6 +24,7 @@ use lvs_core::listing::ConnectionEntry;
 use lvs_core::time::{Duration, Instant};
 
 pub use command::{Operator, Ran, Site};
+pub use daemons::Daemons;
 
 use crate::explain::Explanation;
 use crate::host::Host;
@@ -32,6 +34,9 @@ use crate::scenario::{Action, Event, Packet, Scenario, Side};
 
 /// What a record says it is a record of.
 const SUBJECT: &str = concat!("lvs ", env!("CARGO_PKG_VERSION"), ", in virtual time");
+
+/// Bytes of the shortest entry of a datagram of connection synchronisation.
+const ENTRY_MIN: usize = 24;
 
 /// The seed of a replay's hash tables. Nothing in a record depends on it.
 const SEED: [u64; 2] = [0x6c76_7320_7265_706c, 0x6179_2073_6565_6421];
@@ -165,9 +170,21 @@ pub(crate) fn moments(scenario: &Scenario) -> Result<Vec<Moment<'_>>, PlayError>
 
 /// Tables that the scenario cannot overflow.
 fn fitting_limits(scenario: &Scenario) -> Limits {
-    let packets = scenario.events.iter().filter(|e| matches!(e.action, Action::Packet(_))).count();
+    let entries = |event: &Event| match &event.action {
+        Action::Packet(_) => 1,
+        Action::Sync(datagram) => datagram.bytes.len().div_ceil(ENTRY_MIN),
+        _ => 0,
+    };
+    let packets = scenario.events.iter().map(entries).sum::<usize>();
     let flows = u32::try_from(packets.next_power_of_two()).unwrap_or(1 << 28).clamp(256, 1 << 28);
-    let commands = u32::try_from(scenario.events.len() - packets).unwrap_or(u32::MAX);
+    let commands = u32::try_from(
+        scenario
+            .events
+            .iter()
+            .filter(|e| !matches!(e.action, Action::Packet(_) | Action::Sync(_)))
+            .count(),
+    )
+    .unwrap_or(u32::MAX);
     let small = Limits::small();
     let places = (commands + 64).min(1 << 20);
     Limits {
@@ -198,6 +215,7 @@ struct Player<'s> {
     director: Director,
     io: MemIo,
     host: Host<'s>,
+    daemons: Daemons,
     marks: Vec<MarkRule>,
     names: Services,
     rates: Estimators,
@@ -235,6 +253,7 @@ impl<'s> Player<'s> {
             director,
             io: MemIo::with_config(config),
             host: Host::new(network),
+            daemons: Daemons::new(network),
             marks: Vec::new(),
             names: Services::well_known(),
             rates: Estimators::default(),
@@ -285,6 +304,7 @@ impl<'s> Player<'s> {
             let before = self.now;
             self.now = self.now.max(deadline);
             let done = self.director.handle_timers(self.now, usize::MAX);
+            self.daemons.turn(self.now, &mut self.director);
             let mut frames = self.drain();
             frames.extend(self.let_host_see());
             let estimated = self.rates.due() <= self.now;
@@ -308,8 +328,8 @@ impl<'s> Player<'s> {
 
     /// When something happens next without an event.
     fn next_deadline(&self) -> Option<Instant> {
-        let director = self.director.next_deadline();
-        Some(director.map_or(self.rates.due(), |due| due.min(self.rates.due())))
+        let due = [self.director.next_deadline(), self.daemons.next_deadline()];
+        due.into_iter().flatten().chain([self.rates.due()]).min()
     }
 
     fn act(&mut self, event: &Event) {
@@ -319,9 +339,14 @@ impl<'s> Player<'s> {
             Action::Sysctl { name, value } => self.sysctl(time, name, value),
             Action::Mark(mark) => self.mark(time, mark),
             Action::Dump(what) => self.dump(time, *what),
-            Action::Sync(datagram) => self.record.event(time, &datagram.text, "ok"),
+            Action::Sync(datagram) => {
+                let (port, bytes) = (datagram.port, &datagram.bytes);
+                self.daemons.hear(self.now, &mut self.director, port, bytes);
+                self.record.event(time, &datagram.text, "ok");
+            }
             Action::Packet(_) => {}
         }
+        self.daemons.turn(self.now, &mut self.director);
         self.flush_async(time);
     }
 

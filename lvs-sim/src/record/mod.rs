@@ -5,6 +5,7 @@
 
 mod decode;
 mod outcome;
+pub(crate) mod sync;
 mod writer;
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ const SAMPLE: &[&str] = &[
     "quiesce-live",
     "rr-order",
     "sh-basic",
+    "sync-backup-tcp",
+    "sync-master-mark",
     "v6-dr",
 ];
 
