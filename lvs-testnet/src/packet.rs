@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::net::sockopt::{
     Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout,
@@ -26,6 +26,8 @@ const SHORTEST_WAIT: Duration = Duration::from_micros(1);
 pub struct Seen {
     /// When it was read.
     pub at: Instant,
+    /// When the kernel took it in, by the clock of the whole machine; see [`PacketSocket::stamp`].
+    pub stamp: Option<SystemTime>,
     /// Whether the host sent it; otherwise it came in.
     pub outgoing: bool,
     /// Its length in bytes, also where `bytes` was cut off.
@@ -64,6 +66,16 @@ impl PacketSocket {
             panic!("{}: no packet socket on {interface}: {error}", host.name())
         });
         PacketSocket { socket, buffer: vec![0; FRAME_MAX] }
+    }
+
+    /// Has the kernel say of each frame when it came ([`Seen::stamp`]), however late it is read. The first few
+    /// after this may still be stamped when they are read.
+    ///
+    /// # Panics
+    /// If the kernel cannot.
+    #[track_caller]
+    pub fn stamp(&self) {
+        sys::stamp_frames(&self.socket).unwrap_or_else(|error| panic!("no stamps: {error}"));
     }
 
     /// Sends a frame as it is, tags included.
@@ -130,7 +142,8 @@ pub(crate) fn seen(kept: &[u8], received: sys::Received) -> Seen {
         bytes.splice(12..12, [a, b, c, d]);
         len += 4;
     }
-    Seen { at: Instant::now(), outgoing: received.outgoing, len, bytes }
+    let (outgoing, stamp) = (received.outgoing, received.stamp);
+    Seen { at: Instant::now(), stamp, outgoing, len, bytes }
 }
 
 /// Whether an error says that nothing came in time, or that a signal came first.

@@ -5,12 +5,13 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// Room for one control message with a `tpacket_auxdata`.
-const CONTROL_LEN: usize = 64;
+/// Room for control messages with a `tpacket_auxdata` and a `timespec`.
+const CONTROL_LEN: usize = 128;
 
 /// Moves the calling thread into a new network namespace.
 ///
@@ -41,6 +42,15 @@ pub(crate) struct Received {
     pub(crate) outgoing: bool,
     /// The VLAN tag that the kernel took out, as (TPID, TCI).
     pub(crate) tag: Option<(u16, u16)>,
+    /// When the kernel took the frame in, if [`stamp_frames`] asked for it.
+    pub(crate) stamp: Option<SystemTime>,
+}
+
+/// What the control messages of a frame say.
+#[derive(Clone, Copy, Debug, Default)]
+struct Notes {
+    tag: Option<(u16, u16)>,
+    stamp: Option<SystemTime>,
 }
 
 /// A packet socket that receives nothing until [`bind_packet_socket`].
@@ -52,23 +62,28 @@ pub(crate) fn open_packet_socket() -> io::Result<OwnedFd> {
     }
     // SAFETY: `fd` was just opened, and nobody else owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    switch_on(&fd, libc::PACKET_AUXDATA)?;
+    switch_on(&fd, libc::SOL_PACKET, libc::PACKET_AUXDATA)?;
     Ok(fd)
 }
 
 /// Makes a packet socket take and give a virtio-net header in front of each frame.
 pub(crate) fn add_virtio_net_header(fd: impl AsFd) -> io::Result<()> {
-    switch_on(fd, libc::PACKET_VNET_HDR)
+    switch_on(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR)
 }
 
-/// Switches on an option of packet sockets.
-fn switch_on(fd: impl AsFd, option: libc::c_int) -> io::Result<()> {
+/// Makes the kernel say when each frame came.
+pub(crate) fn stamp_frames(fd: impl AsFd) -> io::Result<()> {
+    switch_on(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)
+}
+
+/// Switches on an option of a socket.
+fn switch_on(fd: impl AsFd, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the pointer and length describe `on`, which outlives the call.
     let set = unsafe {
         libc::setsockopt(
             fd.as_fd().as_raw_fd(),
-            libc::SOL_PACKET,
+            level,
             option,
             (&raw const on).cast(),
             mem::size_of_val(&on) as libc::socklen_t,
@@ -116,11 +131,13 @@ pub(crate) fn receive(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> 
         return Err(io::Error::last_os_error());
     }
     let outgoing = addr.sll_pkttype == libc::PACKET_OUTGOING;
-    Ok(Received { len: len as usize, outgoing, tag: tag_of(&message) })
+    let Notes { tag, stamp } = notes_of(&message);
+    Ok(Received { len: len as usize, outgoing, tag, stamp })
 }
 
-/// The VLAN tag in the auxiliary data of a received message.
-fn tag_of(message: &libc::msghdr) -> Option<(u16, u16)> {
+/// The VLAN tag in the auxiliary data of a received message, and its time.
+fn notes_of(message: &libc::msghdr) -> Notes {
+    let mut notes = Notes::default();
     // SAFETY: `message` was filled in by `recvmsg`, and its control buffer is still alive.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !header.is_null() {
@@ -131,10 +148,16 @@ fn tag_of(message: &libc::msghdr) -> Option<(u16, u16)> {
             let aux: libc::tpacket_auxdata =
                 unsafe { libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>().read_unaligned() };
             let valid = aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
-            return valid.then_some((aux.tp_vlan_tpid, aux.tp_vlan_tci));
+            notes.tag = valid.then_some((aux.tp_vlan_tpid, aux.tp_vlan_tci));
+        } else if level == libc::SOL_SOCKET && kind == libc::SCM_TIMESTAMPNS {
+            // SAFETY: this kind of message carries a `timespec`; the read need not be aligned.
+            let time: libc::timespec =
+                unsafe { libc::CMSG_DATA(header).cast::<libc::timespec>().read_unaligned() };
+            let since = Duration::new(time.tv_sec as u64, time.tv_nsec as u32);
+            notes.stamp = Some(SystemTime::UNIX_EPOCH + since);
         }
         // SAFETY: as above; `header` belongs to `message`.
         header = unsafe { libc::CMSG_NXTHDR(message, header) };
     }
-    None
+    notes
 }

@@ -20,6 +20,7 @@ mod forged;
 mod fragments;
 mod host;
 mod latency;
+mod listing;
 mod masquerade;
 mod numbers;
 mod persistence;
