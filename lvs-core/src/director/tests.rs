@@ -20,9 +20,11 @@ use crate::time::Duration;
 use crate::wire::arp::{ArpOp, ArpPacket};
 use crate::wire::ethernet::VlanTags;
 
+mod announce;
 mod defense;
 mod foretell;
 mod fragments;
+mod hear;
 mod inspect;
 mod mss;
 mod nat;
