@@ -2,6 +2,7 @@
 
 use super::Director;
 use super::forward::Method;
+use super::list::Remembered;
 use crate::command::ServiceKey;
 use crate::dest::Hop;
 use crate::flow::{Endpoint, FlowKey};
@@ -98,31 +99,20 @@ impl Director {
             let d = self.dests.at(index);
             d.addr() == server && d.service_key == *service
         };
-        let connections_max = self.limits.connections_max;
         for _ in 0..max {
-            let connection = match cursor.0 < connections_max {
-                true => self.conns.next_live(cursor.0),
-                false => None,
-            };
-            if let Some(id) = connection {
-                cursor.0 = id.0 + 1;
-                if is_it(self.conns.dest(id)) {
+            match self.walk(cursor) {
+                Some(Remembered::Connection(id)) if is_it(self.conns.dest(id)) => {
                     forecast.connections += 1;
                     let left = self.connection_entry(id).expires;
                     forecast.connections_end = forecast.connections_end.max(left);
                 }
-                continue;
-            }
-            let from = cursor.0.saturating_sub(connections_max);
-            let Some(id) = self.templates.next_live(from) else {
-                cursor.0 = u32::MAX;
-                return false;
-            };
-            cursor.0 = connections_max + id.0 + 1;
-            if is_it(self.templates.template(id).dest) {
-                forecast.templates += 1;
-                forecast.templates_end =
-                    forecast.templates_end.max(self.template_entry(id).expires);
+                Some(Remembered::Template(id)) if is_it(self.templates.template(id).dest) => {
+                    forecast.templates += 1;
+                    let left = self.template_entry(id).expires;
+                    forecast.templates_end = forecast.templates_end.max(left);
+                }
+                Some(_) => {}
+                None => return false,
             }
         }
         true

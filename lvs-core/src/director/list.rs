@@ -14,6 +14,12 @@ use crate::persist::SPOILT_PORT;
 use crate::state::State;
 use crate::time::{Duration, Instant};
 
+/// What the tables hold, as a listing walks over them.
+pub(super) enum Remembered {
+    Connection(ConnId),
+    Template(TemplateId),
+}
+
 impl Director {
     /// All services with their real servers, as of `now`.
     pub fn services(&mut self, now: Instant) -> Vec<ServiceEntry> {
@@ -87,26 +93,29 @@ impl Director {
     ) -> bool {
         self.advance(now);
         self.settle();
-        let connections_max = self.limits.connections_max;
         for _ in 0..max {
-            let connection = match cursor.0 < connections_max {
-                true => self.conns.next_live(cursor.0),
-                false => None,
-            };
-            if let Some(id) = connection {
-                entries.push(self.connection_entry(id));
-                cursor.0 = id.0 + 1;
-                continue;
+            match self.walk(cursor) {
+                Some(Remembered::Connection(id)) => entries.push(self.connection_entry(id)),
+                Some(Remembered::Template(id)) => entries.push(self.template_entry(id)),
+                None => return false,
             }
-            let from = cursor.0.saturating_sub(connections_max);
-            let Some(id) = self.templates.next_live(from) else {
-                cursor.0 = u32::MAX;
-                return false;
-            };
-            entries.push(self.template_entry(id));
-            cursor.0 = connections_max + id.0 + 1;
         }
         true
+    }
+
+    /// The next connection or, behind them, template at a cursor, which goes on; `None` at the end, where it
+    /// stays.
+    pub(super) fn walk(&self, cursor: &mut Cursor) -> Option<Remembered> {
+        let connections_max = self.limits.connections_max;
+        if cursor.0 < connections_max
+            && let Some(id) = self.conns.next_live(cursor.0)
+        {
+            cursor.0 = id.0 + 1;
+            return Some(Remembered::Connection(id));
+        }
+        let found = self.templates.next_live(cursor.0.saturating_sub(connections_max));
+        cursor.0 = found.map_or(u32::MAX, |id| connections_max + id.0 + 1);
+        found.map(Remembered::Template)
     }
 
     /// The three timeouts of `--set`.
