@@ -18,7 +18,6 @@ mod services;
 mod sort;
 mod stats;
 mod text;
-mod thresholds;
 
 use std::fmt::{self, Write};
 
@@ -125,8 +124,8 @@ impl<'a> Listing<'a> {
             Columns::TunnelInfo => services::tunnel_info(out, &services, self.names),
             Columns::Stats => stats::stats(out, &services, self.names, self.request.exact),
             Columns::Rate => stats::rates(out, &services, self.names, self.request.exact, rates),
-            Columns::Thresholds => thresholds::thresholds(out, &services, self.names),
-            Columns::PersistentConn => thresholds::persistent(out, &services, self.names),
+            Columns::Thresholds => services::thresholds(out, &services, self.names),
+            Columns::PersistentConn => services::persistent(out, &services, self.names),
         }
     }
 
