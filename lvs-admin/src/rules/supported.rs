@@ -31,14 +31,7 @@ const SCHEDULERS: &[&str] =
 
 impl Supported {
     /// What this version's director can do: every forwarding method for TCP, UDP and SCTP, with every scheduler.
-    pub const THIS_VERSION: Supported = Supported {
-        schedulers: SCHEDULERS,
-        own_schedulers: &[],
-        masquerade: true,
-        tunnel: true,
-        one_packet: true,
-        sctp: true,
-    };
+    pub const THIS_VERSION: Supported = Supported::EVERYTHING;
 
     /// All that the kernel can do.
     pub const EVERYTHING: Supported = Supported {

@@ -151,28 +151,17 @@ fn fish() -> String {
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
     let mut text = String::from("# fish completion for lvsadm\ncomplete -c lvsadm -f\n");
     text.push_str("set -l first 'test (count (commandline -opc)) -eq 1'\n");
+    let mut first = |what: &str, help| {
+        let _ = writeln!(text, "complete -c lvsadm -n $first {what} -d '{}'", quoted(help));
+    };
     for verb in VERBS {
         for letter in verb.short {
-            let _ = writeln!(
-                text,
-                "complete -c lvsadm -n $first -s {letter} -d '{}'",
-                quoted(verb.help)
-            );
+            first(&format!("-s {letter}"), verb.help);
         }
-        let _ = writeln!(
-            text,
-            "complete -c lvsadm -n $first -l {} -d '{}'",
-            verb.long,
-            quoted(verb.help)
-        );
+        first(&format!("-l {}", verb.long), verb.help);
     }
     for command in COMMANDS {
-        let _ = writeln!(
-            text,
-            "complete -c lvsadm -n $first -a {} -d '{}'",
-            command.name,
-            quoted(command.help)
-        );
+        first(&format!("-a {}", command.name), command.help);
     }
     for info in OPTIONS {
         let verbs: Vec<String> = VERBS
