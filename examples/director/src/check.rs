@@ -10,8 +10,12 @@ pub(crate) fn check(args: &CheckArgs) -> Result<(), RulesError> {
         println!("warning: {warning}");
     }
     let servers: usize = rules.services().iter().map(|service| service.destinations.len()).sum();
+    let daemons = match rules.daemons().len() {
+        0 => String::new(),
+        some => format!(", synchronisation daemons: {some}"),
+    };
     println!(
-        "{}: right; services: {}, real servers: {servers}, mark rules: {}",
+        "{}: right; services: {}, real servers: {servers}, mark rules: {}{daemons}",
         args.file.display(),
         rules.services().len(),
         rules.mark_lines().count(),

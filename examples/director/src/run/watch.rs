@@ -55,10 +55,15 @@ impl Runtime<'_> {
             self.watch.next_addresses = now + ADDRESSES_EVERY;
             self.follow_host();
             self.daemons.follow_interfaces();
+            self.daemons.compare_ports(self.director.tunables());
         }
     }
 
     fn report_conflicts(&mut self) {
+        if self.args.no_arp {
+            // Whoever else has an address has it by the will of whoever moves them.
+            return;
+        }
         let conflicts = self.director.conflicts();
         for conflict in &conflicts[self.watch.conflicts.min(conflicts.len())..] {
             let interface = &self.names[conflict.port.index()];

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use lvs_testnet::{Host, Net, PacketSocket, TcpEcho};
+use lvs_testnet::{Host, HttpServer, Net, PacketSocket, TcpEcho};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-use crate::director::{Director, Held, SocketPath, rules, servers4, wait_for, wait_until};
+use crate::director::{Director, Held, SocketPath, load, rules, servers4, wait_for, wait_until};
 use crate::wire::arp_request;
 
 /// A director of a pair, and how to speak to it.
@@ -79,6 +79,7 @@ fn hold(net: &Net, per_address: usize) -> Vec<(IpAddr, Held)> {
     held
 }
 
+const ON_ETH1: &str = " --mcast-interface eth1\n";
 const BOTH: &str = "--start-daemon master --syncid 5\n--start-daemon backup --syncid 5\n";
 
 #[test]
@@ -115,6 +116,90 @@ fn open_connections_and_templates_go_on_when_a_standby_takes_over() {
         assert_eq!(again.server, held.server, "the template says where {source} belongs");
     }
     standby.director.stop();
+}
+
+#[test]
+fn masqueraded_connections_go_on_when_the_gateway_moves_along() {
+    let mut net = Net::two_armed(2);
+    net.add_standby();
+    let gateway = "10.77.2.201";
+    for server in net.servers() {
+        server.ip(&format!("route replace default via {gateway}"));
+        server.ip(&format!("addr del {}/32 dev lo", net.vip4(0)));
+    }
+    let _servers: Vec<TcpEcho> =
+        net.servers().iter().map(|host| TcpEcho::start(host, 8080)).collect();
+    let move_to = |host: &Host| {
+        give_vip(&net, host);
+        host.add_address("eth1", &format!("{gateway}/24"));
+        let wire = PacketSocket::open(host, "eth1");
+        let gateway = gateway.parse().unwrap();
+        wire.send(&arp_request(host.mac("eth1"), gateway, gateway));
+    };
+    let servers: String =
+        (0..2).map(|i| format!("-a -t {} -r {}:8080 -m\n", vip(&net), net.server4(i))).collect();
+    let text = format!("-A -t {} -s rr\n{servers}{}", vip(&net), BOTH.replace('\n', ON_ETH1));
+    let options = ["--interface", "eth1", "--no-arp"];
+    move_to(net.director());
+    let active = Node::start(net.director(), &text, &options);
+    let standby = Node::start(net.standby(), &text, &options);
+    let mut held: Vec<Held> = (0..4).map(|_| Held::open(&net, vip(&net), None)).collect();
+    held.iter_mut().for_each(|held| held.echo("before"));
+    wait_until("the standby knows what the active one knows", || {
+        standby.connections() == active.connections()
+    });
+    for arm in ["eth0", "eth1"] {
+        net.director().ip(&format!("link set {arm} down"));
+    }
+    active.director.kill();
+    move_to(net.standby());
+    for held in &mut held {
+        held.echo("after");
+    }
+    // New ones as well, and each real server has its share.
+    let new: Vec<Held> = (0..2).map(|_| Held::open(&net, vip(&net), None)).collect();
+    assert_ne!(new[0].server, new[1].server);
+    assert_eq!(standby.connections().len(), 6);
+    standby.director.stop();
+}
+
+/// Whether a standby has every connection but those that end while one looks.
+fn standby_knows(active: &[String], standby: &[String]) -> bool {
+    !active.is_empty() && active.iter().all(|line| standby.contains(line))
+}
+
+const REQUESTS: u32 = 5_000;
+
+#[test]
+fn thousands_of_connections_are_told_of_without_loss() {
+    let mut net = Net::one_armed(2);
+    net.add_standby();
+    let _servers: Vec<HttpServer> =
+        net.servers().iter().map(|host| HttpServer::start(host, 80)).collect();
+    let service = rules(&format!("-t {} -s rr", vip(&net)), servers4(&net));
+    let master = Node::start(net.director(), &(service.clone() + "--start-daemon master\n"), &[]);
+    let backup = Node::start(net.standby(), &(service + "--start-daemon backup\n"), &["--no-arp"]);
+    load(&net, REQUESTS, vip(&net), None);
+    let daemon = |node: &Node| node.daemons()["daemons"][0]["counters"].clone();
+    wait_until("all is told of", || {
+        let sent = daemon(&master);
+        sent["entries"]["sent"].as_u64() >= Some(REQUESTS.into())
+            && sent["entries"]["sent"] == sent["entries"]["announced"]
+            && sent["messages"] == daemon(&backup)["messages"]
+    });
+    let [sent, heard] = [&master, &backup].map(daemon);
+    for counters in [&sent, &heard] {
+        let refused = counters["refused"].as_object().unwrap();
+        assert!(refused.values().all(|count| *count == 0), "{counters}");
+    }
+    let became = heard["entries"].as_object().unwrap().values();
+    let became: u64 = became.map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(sent["entries"]["sent"], became, "{heard}");
+    wait_until("the standby knows what the active one knows", || {
+        standby_knows(&master.connections(), &backup.connections())
+    });
+    master.director.stop();
+    backup.director.stop();
 }
 
 /// Sends datagrams to the group of the second test from the client.

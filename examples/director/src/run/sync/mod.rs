@@ -121,6 +121,8 @@ pub(super) struct Daemons {
     backup: Option<BackupDaemon>,
     /// Threads that end daemons which were stopped.
     ending: Vec<JoinHandle<()>>,
+    /// `sync_ports` when it was last looked at.
+    ports: Option<u8>,
 }
 
 /// Daemons whose sockets are open, and what is to be stopped for them.
@@ -133,7 +135,7 @@ pub(super) struct Prepared {
 impl Daemons {
     /// None yet. `wake` is called from other threads when something has come.
     pub(super) fn new(wake: Wake) -> Daemons {
-        Daemons { wake, master: None, backup: None, ending: Vec::new() }
+        Daemons { wake, master: None, backup: None, ending: Vec::new(), ports: None }
     }
 
     /// Opens what changes need. Nothing that runs is touched.
@@ -246,9 +248,7 @@ impl Daemons {
 
     /// What was asked for of those that run, the master first.
     pub(super) fn asked(&self) -> Vec<DaemonSpec> {
-        let master = self.master.as_ref().map(MasterDaemon::common);
-        let backup = self.backup.as_ref().map(BackupDaemon::common);
-        master.into_iter().chain(backup).map(|common| common.asked.clone()).collect()
+        self.commons().map(|common| common.asked.clone()).collect()
     }
 
     /// Those that run with what they have counted, the master first.
@@ -284,6 +284,27 @@ impl Daemons {
             backup.follow(&interfaces);
         }
         self.ending.retain(|thread| !thread.is_finished());
+    }
+
+    /// Says it once when `sync_ports` is set while daemons run: as in the kernel they keep their ports.
+    pub(super) fn compare_ports(&mut self, tunables: &Tunables) {
+        if self.ports == Some(tunables.sync_ports) {
+            return;
+        }
+        self.ports = Some(tunables.sync_ports);
+        let wanted = u16::from(tunables.sync_ports);
+        for common in self.commons().filter(|common| common.data.ports != wanted) {
+            tracing::warn!(
+                "synchronisation: sync_ports is {wanted}, and the {} that runs has {}; stop and start it",
+                common.asked.role,
+                common.data.ports
+            );
+        }
+    }
+
+    fn commons(&self) -> impl Iterator<Item = &Common> {
+        let master = self.master.as_ref().map(MasterDaemon::common);
+        master.into_iter().chain(self.backup.as_ref().map(BackupDaemon::common))
     }
 
     /// Sends what waits and ends all.
