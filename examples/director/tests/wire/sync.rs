@@ -263,6 +263,7 @@ fn an_interface_that_was_gone_is_used_again() {
         + "sysctl -w net.ipv4.vs.sync_ports=4\n";
     let master = Node::start(net.director(), &(service.clone() + "--start-daemon master\n"), &[]);
     let backup = Node::start(net.standby(), &(service + "--start-daemon backup\n"), &["--no-arp"]);
+    assert_eq!(backup.daemons()["daemons"][0]["ports"], 4);
     let trouble = |node: &Node| node.daemons()["daemons"][0]["trouble"].clone();
     let mut held = hold(&net, 1);
     let heard = || backup.daemons()["daemons"][0]["counters"]["messages"].as_u64().unwrap();
