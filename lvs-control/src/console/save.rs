@@ -2,7 +2,7 @@
 
 use lvs_admin::diff::TIMEOUTS_DEFAULT;
 use lvs_admin::listing;
-use lvs_admin::rules::TUNABLES;
+use lvs_admin::rules::{TUNABLES, TunableInfo};
 use lvs_core::command::Tunables;
 use lvs_core::listing::TimeoutsEntry;
 
@@ -52,12 +52,20 @@ fn lost_settings(settings: &Settings) -> Vec<String> {
     if TimeoutsEntry::from(timeouts) != TIMEOUTS_DEFAULT {
         lines.push(format!("--set {} {} {}", timeouts.tcp_s, timeouts.tcp_fin_s, timeouts.udp_s));
     }
-    for info in TUNABLES {
+    let value = |info: &TunableInfo| {
         let default = (info.get)(&Tunables::default());
         let value = settings.sysctls.get(info.name).copied().unwrap_or(default);
-        if value != default {
-            lines.push(format!("sysctl -w net.ipv4.vs.{}={value}", info.name));
-        }
+        (format!("net.ipv4.vs.{}={value}", info.name), value != default)
+    };
+    // These two are checked against each other, so neither may come without the other.
+    let is_threshold = |info: &&TunableInfo| matches!(info.name, "sync_threshold" | "sync_period");
+    let (thresholds, others): (Vec<_>, Vec<_>) = TUNABLES.iter().partition(is_threshold);
+    let changed = others.into_iter().map(value).filter(|(_, changed)| *changed);
+    lines.extend(changed.map(|(text, _)| format!("sysctl -w {text}")));
+    let thresholds: Vec<(String, bool)> = thresholds.into_iter().map(value).collect();
+    if thresholds.iter().any(|(_, changed)| *changed) {
+        let texts: Vec<String> = thresholds.into_iter().map(|(text, _)| text).collect();
+        lines.push(format!("sysctl -w {}", texts.join(" ")));
     }
     lines.extend(settings.marks.iter().cloned());
     lines

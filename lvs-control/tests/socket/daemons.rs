@@ -58,8 +58,11 @@ fn save_and_restore_carry_what_runs() {
     let running = Running::start();
     done(&running, START);
     done(&running, "--start-daemon backup --mcast-group ff02::81 --mcast-port 9000 --mcast-ttl 3");
+    done(&running, "sysctl -w net.ipv4.vs.sync_threshold=1,2 net.ipv4.vs.sync_ports=4");
     let saved = done(&running, "-S -n");
-    let wanted = "#lvs --start-daemon master --mcast-interface eth0 --syncid 5\n\
+    let wanted = "#lvs sysctl -w net.ipv4.vs.sync_ports=4\n\
+                  #lvs sysctl -w net.ipv4.vs.sync_period=2 net.ipv4.vs.sync_threshold=1\n\
+                  #lvs --start-daemon master --mcast-interface eth0 --syncid 5\n\
                   #lvs --start-daemon backup --mcast-interface eth0 --mcast-group ff02::81 \
                   --mcast-port 9000 --mcast-ttl 3\n";
     assert_eq!(saved, wanted);
