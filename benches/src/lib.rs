@@ -1,9 +1,11 @@
-//! What the benchmarks share: a ring of frames, a director to put them through, and the loops that it is
-//! compared with.
+//! What the benchmarks share: a ring of frames, a director to put them through, the loops that it is
+//! compared with, and a generator for frames over an interface.
 //!
 //! Absolute figures differ between machines and between runs; compare lines of one group from one run.
 //! `cargo xtask bench` prints them as ratios.
 
+#[cfg(target_os = "linux")]
+pub mod flood;
 pub mod limit;
 pub mod peer;
 pub mod ring;

@@ -32,6 +32,12 @@ pub enum Flags {
 #[derive(Debug)]
 pub struct Ring {
     slots: Box<[[u8; SLOT]; BURST]>,
+    pattern: Pattern,
+}
+
+/// What the frames of all flows have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Pattern {
     template: [u8; FRAME_LEN],
     /// Sum of the template's IPv4 header.
     sum: u32,
@@ -48,51 +54,70 @@ pub fn client(flow: u32) -> ([u8; 4], u16) {
 impl Ring {
     /// A ring of TCP segments to the virtual address.
     pub fn new(flags: Flags) -> Ring {
-        let mut template = [0; FRAME_LEN];
-        template[0..6].copy_from_slice(&DIRECTOR);
-        template[6..14].copy_from_slice(&[2, 0, 0, 0, 0, 9, 8, 0]);
-        template[14..24].copy_from_slice(&[0x45, 0, 0, 50, 0, 0, 0x40, 0, 64, 6]);
-        template[30..34].copy_from_slice(&VIRTUAL);
-        template[36..38].copy_from_slice(&80u16.to_be_bytes());
-        template[46..48].copy_from_slice(&[0x50, flags as u8]);
-        Ring::of(template, (26, 34))
+        Ring::of(Pattern::requests(flags, DIRECTOR, VIRTUAL))
     }
 
     /// A ring of what a masqueraded real server answers.
     pub fn answers(server: [u8; 4], port: u16) -> Ring {
-        let Ring { mut template, .. } = Ring::new(Flags::Ack);
+        let Pattern { mut template, .. } = Pattern::requests(Flags::Ack, DIRECTOR, VIRTUAL);
         template[26..30].copy_from_slice(&server);
         template[30..34].fill(0);
         template[34..36].copy_from_slice(&port.to_be_bytes());
         template[36..38].fill(0);
-        Ring::of(template, (30, 36))
+        Ring::of(Pattern::of(template, (30, 36)))
     }
 
-    fn of(template: [u8; FRAME_LEN], client_at: (usize, usize)) -> Ring {
-        let words = template[14..34].chunks_exact(2);
-        let sum = words.map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
-        Ring { slots: Box::new([[0; SLOT]; BURST]), template, sum, client_at }
+    fn of(pattern: Pattern) -> Ring {
+        Ring { slots: Box::new([[0; SLOT]; BURST]), pattern }
     }
 
     /// One frame of each flow, with right IPv4 header checksums.
     #[inline(always)]
     pub fn fill(&mut self, flows: &[u32; BURST]) -> [Frame<'_>; BURST] {
-        let (addr_at, port_at) = self.client_at;
         let mut slots = self.slots.iter_mut();
         flows.map(|flow| {
             let slot = slots.next().expect("as many slots as flows");
-            let frame = &mut slot[HEADROOM..HEADROOM + FRAME_LEN];
-            frame.copy_from_slice(&self.template);
-            let (addr, port) = client(flow);
-            frame[addr_at..addr_at + 4].copy_from_slice(&addr);
-            frame[port_at..port_at + 2].copy_from_slice(&port.to_be_bytes());
-            let [a, b, c, d] = addr.map(u32::from);
-            let sum = self.sum + (a << 8 | b) + (c << 8 | d);
-            let sum = (sum & 0xffff) + (sum >> 16);
-            let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
-            frame[24..26].copy_from_slice(&sum.to_be_bytes());
+            self.pattern.write(flow, &mut slot[HEADROOM..HEADROOM + FRAME_LEN]);
             Frame::new(slot, HEADROOM, FRAME_LEN, PortId(0))
         })
+    }
+}
+
+impl Pattern {
+    /// TCP segments to port 80 of an address.
+    pub fn requests(flags: Flags, station: [u8; 6], addr: [u8; 4]) -> Pattern {
+        let mut template = [0; FRAME_LEN];
+        template[0..6].copy_from_slice(&station);
+        template[6..14].copy_from_slice(&[2, 0, 0, 0, 0, 9, 8, 0]);
+        template[14..24].copy_from_slice(&[0x45, 0, 0, 50, 0, 0, 0x40, 0, 64, 6]);
+        template[30..34].copy_from_slice(&addr);
+        template[36..38].copy_from_slice(&80u16.to_be_bytes());
+        template[46..48].copy_from_slice(&[0x50, flags as u8]);
+        Pattern::of(template, (26, 34))
+    }
+
+    fn of(template: [u8; FRAME_LEN], client_at: (usize, usize)) -> Pattern {
+        let words = template[14..34].chunks_exact(2);
+        let sum = words.map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
+        Pattern { template, sum, client_at }
+    }
+
+    /// The frame of a flow, with a right IPv4 header checksum.
+    ///
+    /// # Panics
+    /// If `frame` does not have [`FRAME_LEN`] bytes.
+    #[inline(always)]
+    pub fn write(&self, flow: u32, frame: &mut [u8]) {
+        let (addr_at, port_at) = self.client_at;
+        frame.copy_from_slice(&self.template);
+        let (addr, port) = client(flow);
+        frame[addr_at..addr_at + 4].copy_from_slice(&addr);
+        frame[port_at..port_at + 2].copy_from_slice(&port.to_be_bytes());
+        let [a, b, c, d] = addr.map(u32::from);
+        let sum = self.sum + (a << 8 | b) + (c << 8 | d);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
     }
 }
 

@@ -1,10 +1,14 @@
 //! Runs the benchmarks and prints criterion's figures, ours beside its peers.
 
+mod kernel;
+pub(crate) mod wire;
+
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::record::Failure;
 use crate::workspace::{Workspace, succeed};
 
 /// The package of the benchmarks.
@@ -14,13 +18,20 @@ const OURS: &str = "lvs";
 /// A benchmark of what every other line of its group and value pays and none is about: it is subtracted
 /// before ratios are taken.
 const OVERHEAD: &str = "refill";
+/// The benchmark of packets whose connection there is.
+const ESTABLISHED: &str = "established";
 
 /// Runs the benchmarks whose name contains `filter`, unless `!run`, and prints the table.
 pub(crate) fn run(workspace: &Workspace, filter: Option<&str>, run: bool) -> Result<(), String> {
     if run {
         let mut command = workspace.cargo();
-        command.args(["bench", "--package", PACKAGE, "--"]);
-        succeed(command.args(filter))?;
+        command.args(["bench", "--package", PACKAGE]);
+        // A whole file of benchmarks needs no other to be built.
+        let file = workspace.root.join("benches/benches").join(filter.unwrap_or("*"));
+        if let Some(name) = filter.filter(|_| file.with_extension("rs").is_file()) {
+            command.args(["--bench", name]);
+        }
+        succeed(command.arg("--").args(filter))?;
     }
     let directory = workspace.target.join("criterion");
     let mut lines = Vec::new();
@@ -31,6 +42,35 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>, run: bool) -> Res
     }
     print!("{}", table(lines));
     Ok(())
+}
+
+/// Runs the benchmark `established`, has the kernel forward the same packets with IPVS and without, and
+/// prints both beside each other.
+pub(crate) fn against_kernel(workspace: &Workspace) -> Result<(), String> {
+    let figures = match kernel::measure(workspace) {
+        Ok(figures) => figures,
+        Err(failure @ Failure::NoBoot(_)) => {
+            println!("skipped: {}", String::from(failure));
+            return Ok(());
+        }
+        Err(failure) => return Err(failure.into()),
+    };
+    run(workspace, Some(ESTABLISHED), true)?;
+    let mut ours = Vec::new();
+    collect(&workspace.target.join("criterion").join(ESTABLISHED), &mut ours)?;
+    print!("{}", kernel::table(&figures, &ours));
+    Ok(())
+}
+
+/// Builds a program of the benchmarks that is no benchmark of criterion.
+fn build_example(workspace: &Workspace, name: &str) -> Result<(), String> {
+    let mut command = workspace.cargo();
+    succeed(command.args(["build", "--release", "--package", PACKAGE, "--example", name]))
+}
+
+/// The path of such a program.
+fn example(workspace: &Workspace, name: &str) -> PathBuf {
+    workspace.target.join("release/examples").join(name)
 }
 
 /// `benchmark.json` of criterion.
@@ -151,7 +191,7 @@ fn table(mut lines: Vec<Line>) -> String {
 mod tests {
     use super::*;
 
-    fn line(name: &str, value: &str, median: f64) -> Line {
+    pub(super) fn line(name: &str, value: &str, median: f64) -> Line {
         let (low, high) = (median - 1.0, median + 1.0);
         let (group, value) = ("parse".to_owned(), value.to_owned());
         Line { full_id: String::new(), group, name: name.to_owned(), value, median, low, high }

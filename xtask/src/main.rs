@@ -67,6 +67,12 @@ enum Task {
         /// Prints the figures of the last run without running anything.
         #[arg(long)]
         no_run: bool,
+        /// The core beside the IPVS of a Linux kernel (in User Mode Linux), packet for packet; as root.
+        #[arg(long, conflicts_with_all = ["filter", "no_run"])]
+        kernel: bool,
+        /// The whole director over AF_PACKET beside the kernel's own forwarding and bare loops; as root.
+        #[arg(long, conflicts_with_all = ["filter", "no_run", "kernel"])]
+        wire: bool,
     },
 }
 
@@ -89,7 +95,9 @@ fn main() -> ExitCode {
         Task::Differential { seeds, whole, .. } => {
             record::differential::run(&workspace, &seeds, !whole)
         }
-        Task::Bench { filter, no_run } => bench::run(&workspace, filter.as_deref(), !no_run),
+        Task::Bench { kernel: true, .. } => bench::against_kernel(&workspace),
+        Task::Bench { wire: true, .. } => bench::wire::run(&workspace),
+        Task::Bench { filter, no_run, .. } => bench::run(&workspace, filter.as_deref(), !no_run),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::workspace::{Workspace, output, succeed};
 
@@ -29,6 +29,9 @@ const BOOT: Duration = Duration::from_secs(120);
 
 /// How much of a guest's processor scenarios may use together, of 1.
 const LOAD: f64 = 0.75;
+
+/// Memory of a guest that plays scenarios, in MiB.
+const MEMORY_MIB: u32 = 768;
 
 /// Why scenarios were not recorded.
 #[derive(Debug)]
@@ -129,10 +132,13 @@ impl Kernel {
         let processors = std::thread::available_parallelism().map_or(1, usize::from).min(4);
         let count = processors.min(scenarios.len());
         let mut guests = Vec::new();
+        let program = format!("python3 -B '{}'", self.agent.display());
         for number in 0..count {
             let share: Vec<&Path> =
                 scenarios.iter().skip(number).step_by(count).map(PathBuf::as_path).collect();
-            guests.push(Guest::boot(self, number, &share, out, load).map_err(Failure::Broken)?);
+            let config = json!({ "scenarios": share, "out": out, "load": load });
+            let boot = Boot { program: &program, config, memory_mib: MEMORY_MIB, processor: None };
+            guests.push(Guest::boot(self, number, boot).map_err(Failure::Broken)?);
         }
         let lasts = scenarios.iter().map(|path| duration(path)).max().unwrap_or_default();
         let each = Duration::from_secs_f64(4.0 / load)
@@ -142,6 +148,33 @@ impl Kernel {
         let ends: Vec<_> = guests.into_iter().map(|guest| guest.finish(deadline)).collect();
         ends.into_iter().collect()
     }
+
+    /// Runs a program in a guest, with the path of a file that has its `config` and, as `log` and `modules`,
+    /// where it writes `BOOTED` and `DONE` and where the kernel's modules are.
+    ///
+    /// # Errors
+    /// If the guest does not boot, or the program fails or is not done within `limit`.
+    pub(crate) fn run(&self, boot: Boot<'_>, limit: Duration) -> Result<(), Failure> {
+        let guest = Guest::boot(self, 0, boot).map_err(Failure::Broken)?;
+        guest.finish(Instant::now() + BOOT + limit)
+    }
+
+    /// A path for a file that a guest and this program exchange.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+}
+
+/// What a guest is started with.
+#[derive(Debug)]
+pub(crate) struct Boot<'a> {
+    /// What runs in it, for a shell.
+    pub(crate) program: &'a str,
+    /// An object.
+    pub(crate) config: Value,
+    pub(crate) memory_mib: u32,
+    /// The only processor that the guest may use. It has several processes, of which one runs at a time.
+    pub(crate) processor: Option<u32>,
 }
 
 /// A running guest.
@@ -152,30 +185,32 @@ struct Guest {
 }
 
 impl Guest {
-    fn boot(
-        kernel: &Kernel,
-        number: usize,
-        share: &[&Path],
-        out: &Path,
-        load: f64,
-    ) -> Result<Guest, String> {
+    fn boot(kernel: &Kernel, number: usize, boot: Boot<'_>) -> Result<Guest, String> {
         let id = format!("lvs-{}-{number}", std::process::id());
         let directory = kernel.scratch.join(&id);
         let file = |name: &str| directory.join(name);
         let fail = |e: std::io::Error| format!("{}: {e}", directory.display());
         fs::create_dir_all(&directory).map_err(fail)?;
-        let config = json!({
-            "scenarios": share, "out": out, "log": file("log"), "modules": kernel.modules, "load": load,
-        });
+        let mut config = boot.config;
+        config["log"] = json!(file("log"));
+        config["modules"] = json!(kernel.modules);
         fs::write(file("config"), config.to_string()).map_err(fail)?;
         fs::write(file("log"), "").map_err(fail)?;
-        fs::write(file("init"), init(&kernel.agent, &directory)).map_err(fail)?;
+        fs::write(file("init"), init(boot.program, &directory)).map_err(fail)?;
         let console = fs::File::create(file("console")).map_err(fail)?;
         let errors = console.try_clone().map_err(fail)?;
         let memory = if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
-        let mut command = Command::new(&kernel.program);
+        let mut command = match boot.processor {
+            Some(processor) => {
+                let mut command = Command::new("taskset");
+                command.args(["--cpu-list", &processor.to_string()]).arg(&kernel.program);
+                command
+            }
+            None => Command::new(&kernel.program),
+        };
         command
-            .args(["mem=768M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "quiet"])
+            .arg(format!("mem={}M", boot.memory_mib))
+            .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "quiet"])
             .args(["con=null", "con0=null,fd:1", "init=/bin/sh"])
             .arg(format!("umid={id}"))
             .arg("--")
@@ -238,8 +273,8 @@ impl Drop for Guest {
 }
 
 /// The guest's first process.
-fn init(agent: &Path, directory: &Path) -> String {
-    let (agent, directory) = (agent.display(), directory.display());
+fn init(program: &str, directory: &Path) -> String {
+    let directory = directory.display();
     format!(
         "export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/ LC_ALL=C.UTF-8\n\
          unset LD_PRELOAD\n\
@@ -250,7 +285,7 @@ fn init(agent: &Path, directory: &Path) -> String {
          [ -e /dev/net/tun ] || {{ mkdir -p /dev/net; mknod /dev/net/tun c 10 200; }}\n\
          [ -e /dev/null ] || mknod -m 666 /dev/null c 1 3\n\
          echo 0 > /proc/sys/kernel/printk\n\
-         python3 -B '{agent}' '{directory}/config' > '{directory}/agent' 2>&1 < /dev/null\n\
+         {program} '{directory}/config' > '{directory}/agent' 2>&1 < /dev/null\n\
          echo END >> '{directory}/log'\n\
          echo o > /proc/sysrq-trigger\n\
          sleep 30\n"
@@ -311,7 +346,7 @@ mod tests {
 
     #[test]
     fn the_first_process_runs_the_agent_and_switches_the_guest_off() {
-        let text = init(Path::new("a/agent.py"), Path::new("b"));
+        let text = init("python3 -B 'a/agent.py'", Path::new("b"));
         assert!(text.contains("python3 -B 'a/agent.py' 'b/config'"), "{text}");
         assert!(text.contains("echo o > /proc/sysrq-trigger"), "{text}");
     }

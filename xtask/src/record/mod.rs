@@ -11,7 +11,7 @@ use lvs_sim::scenario::Scenario;
 
 use crate::ci::Outcome;
 use crate::workspace::Workspace;
-pub(crate) use kernel::{Failure, Kernel};
+pub(crate) use kernel::{Boot, Failure, Kernel};
 
 /// What the check records anew: short ones, of every kind.
 const SAMPLE: &[&str] = &[

@@ -80,7 +80,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
         ],
         &["lvs-testnet"],
     ),
-    ("lvs-benches", &["lvs-core"], &["lvs-core"]),
+    ("lvs-benches", &["lvs-core", "lvs-io-afpacket"], &["lvs-core", "lvs-testnet"]),
     ("custom-scheduler", &["lvs-core", "lvs-admin"], &[]),
     ("embed", &["lvs-core"], &[]),
     ("pcap-bridge", &["lvs-core", "lvs-admin", "lvs-sim"], &[]),
