@@ -10,7 +10,7 @@ use etherparse::PacketBuilder;
 use lvs_core::addr::{Granularity, MacAddr, Prefix};
 use lvs_core::command::{
     Command, DestinationSpec, ForwardingMethod, Persistence, PortSpec, ServiceKey, ServiceSpec,
-    Tunnel,
+    SyncRoles, Tunnel,
 };
 use lvs_core::director::Director;
 use lvs_core::flow::{Endpoint, Protocol};
@@ -170,8 +170,18 @@ fn fragments(port: u16) -> Vec<Vec<u8>> {
 
 #[test]
 fn no_packet_and_no_timer_allocates() {
+    for master in [false, true] {
+        nothing_allocates(master);
+    }
+}
+
+/// `master` is whether the director announces its connections.
+fn nothing_allocates(master: bool) {
     let names: Vec<&str> = lvs_core::sched::SCHEDULERS.iter().map(|info| info.name).collect();
     let (mut director, ports) = director(&names);
+    let roles = SyncRoles { master, backup: false };
+    director.apply(Instant::ZERO, Command::SetSyncRoles(roles)).unwrap();
+    let mut announced = 0;
     let input = frames(&ports);
     let mut slots: Vec<Vec<u8>> = vec![vec![0; 4096]; 32];
     let mut out = vec![0; 4096];
@@ -200,6 +210,9 @@ fn no_packet_and_no_timer_allocates() {
             }
         }
         director.handle_timers(now, 1 << 20);
+        while director.poll_announcement().is_some() {
+            announced += 1;
+        }
         loop {
             let mut frame = Frame::new(&mut out, 128, 0, PortId(0));
             if !director.poll_transmit(now, &mut frame) {
@@ -209,6 +222,7 @@ fn no_packet_and_no_timer_allocates() {
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
     assert!(verdicts.iter().all(|&n| n > 0), "every kind of verdict was met: {verdicts:?}");
+    assert_eq!(announced > 0, master, "{announced} announcements");
 }
 
 #[test]
