@@ -23,6 +23,7 @@ const PROGRAMS: &[Program] = &[
     Program { name: "ping", package: "iputils-ping", why: "a VIP of the host still answers echo" },
     Program { name: "ssh", package: "openssh-client", why: "ssh to a VIP that the host owns" },
     Program { name: "sshd", package: "openssh-server", why: "ssh to a VIP that the host owns" },
+    Program { name: "keepalived", package: "keepalived", why: "a VIP moves between two directors" },
     Program { name: "c++", package: "g++", why: "libFuzzer, which the fuzz targets link, is C++" },
 ];
 

@@ -19,6 +19,7 @@ mod far_tunnel;
 mod forged;
 mod fragments;
 mod host;
+mod keepalived;
 mod latency;
 mod listing;
 mod masquerade;

@@ -10,13 +10,13 @@ use crate::director::{Director, Held, SocketPath, load, rules, servers4, wait_fo
 use crate::wire::arp_request;
 
 /// A director of a pair, and how to speak to it.
-struct Node {
-    director: Director,
-    socket: SocketPath,
+pub(crate) struct Node {
+    pub(crate) director: Director,
+    pub(crate) socket: SocketPath,
 }
 
 impl Node {
-    fn start(host: &Host, rules: &str, options: &[&str]) -> Node {
+    pub(crate) fn start(host: &Host, rules: &str, options: &[&str]) -> Node {
         let socket = SocketPath::new();
         let always = ["--interface", "eth0", "--control", socket.path()];
         let director = Director::start_on(host, rules, &[&always, options].concat());
@@ -36,7 +36,7 @@ impl Node {
     }
 
     /// Connections and templates without the time they have left, sorted; those that a master tells of.
-    fn connections(&self) -> Vec<String> {
+    pub(crate) fn connections(&self) -> Vec<String> {
         let text = self.socket.done("-L -c -n");
         let line = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -48,12 +48,12 @@ impl Node {
     }
 }
 
-fn vip(net: &Net) -> SocketAddr {
+pub(crate) fn vip(net: &Net) -> SocketAddr {
     SocketAddr::new(net.vip4(0), 80)
 }
 
 /// Two real servers, a standby director and three addresses of the client.
-fn pair(mut net: Net) -> (Net, Vec<TcpEcho>) {
+pub(crate) fn pair(mut net: Net) -> (Net, Vec<TcpEcho>) {
     net.add_standby();
     (1..=2).for_each(|n| net.add_client_address(n));
     let servers = net.servers().iter().map(|host| TcpEcho::start(host, 80)).collect();
@@ -68,7 +68,7 @@ fn give_vip(net: &Net, host: &Host) {
 }
 
 /// Connections from each of the client's addresses, all of which have said something.
-fn hold(net: &Net, per_address: usize) -> Vec<(IpAddr, Held)> {
+pub(crate) fn hold(net: &Net, per_address: usize) -> Vec<(IpAddr, Held)> {
     let sources = (0..3).flat_map(|n| vec![net.client4(n); per_address]);
     let open = |source| (source, Held::open(net, vip(net), Some(source)));
     let mut held: Vec<(IpAddr, Held)> = sources.map(open).collect();
@@ -80,7 +80,8 @@ fn hold(net: &Net, per_address: usize) -> Vec<(IpAddr, Held)> {
 }
 
 const ON_ETH1: &str = " --mcast-interface eth1\n";
-const BOTH: &str = "--start-daemon master --syncid 5\n--start-daemon backup --syncid 5\n";
+pub(crate) const BOTH: &str =
+    "--start-daemon master --syncid 5\n--start-daemon backup --syncid 5\n";
 
 #[test]
 fn open_connections_and_templates_go_on_when_a_standby_takes_over() {
