@@ -131,11 +131,32 @@ def options(words):
     rest = []
     for w in words:
         k, eq, v = w.partition("=")
-        if eq and k in ("len", "ttl", "tos", "id", "df", "code", "mtu", "at", "send", "seq", "ack", "csum"):
+        if eq and k == "data":
+            o["data"] = payload_bytes(v)
+        elif eq and k in ("len", "ttl", "tos", "id", "df", "code", "mtu", "at", "send", "seq", "ack", "csum"):
             o[k] = [int(x) for x in v.split(",")] if k in ("at", "send") else int(v, 0)
         else:
             rest.append(w)
     return o, rest
+
+
+ESCAPES = {"r": 13, "n": 10, "t": 9, "s": 32, "\\": 92}
+
+
+def payload_bytes(text):
+    """the value of data=: escapes for what a word cannot have"""
+    out, i = bytearray(), 0
+    while i < len(text):
+        if text[i] != "\\":
+            out += text[i].encode()
+            i += 1
+        elif text[i + 1] == "x":
+            out.append(int(text[i + 2:i + 4], 16))
+            i += 4
+        else:
+            out.append(ESCAPES[text[i + 1]])
+            i += 2
+    return bytes(out)
 
 
 def parse_packet(words):
@@ -349,6 +370,7 @@ class Scenario:
         self.title = ""
         self.vips, self.novips, self.servers, self.marks, self.gue = [], set(), [], [], set(GUE_PORTS)
         self.mtu, self.transparent, self.unreachable, self.noneigh = {}, None, [], set()
+        self.engine = False
         self.rec, self.late, self.sync = [], 0.0, []
         last = 0.0
         for no, line in enumerate(open(path, encoding="utf-8"), 1):
@@ -388,6 +410,10 @@ class Scenario:
             self.unreachable += [str(ipaddress.ip_address(x.strip("[]"))) for x in w[1:]]
         elif w[0] == "@noneigh":
             self.noneigh |= {str(ipaddress.ip_address(x.strip("[]"))) for x in w[1:]}
+        elif w[0] == "@engine":
+            if w[1:] != ["sip"]:
+                raise Bad("unknown engine")
+            self.engine = True
         elif w[0] == "@mtu":
             self.mtu[w[1][0]] = int(w[2])
         else:
@@ -437,14 +463,15 @@ DUMPS = {"conns": None, "services": ["-Ln"], "stats": ["-Ln", "--stats", "--exac
          "rates": ["-Ln", "--rate", "--exact"], "timeouts": ["-Ln", "--timeout"],
          "persist": ["-Ln", "--persistent-conn"], "thresholds": ["-Ln", "--thresholds"],
          "save": ["-Sn"], "proc": None, "sysctls": None, "tuninfo": ["-Ln", "--tun-info"],
-         "daemon": ["-Ln", "--daemon"], "sync": None}
+         "daemon": ["-Ln", "--daemon"], "sync": None, "engines": None}
 
 
 # ---------------------------------------------------------- packets to bytes
 def l4_bytes(p, src, dst):
     kind = p["kind"]
     n = p.get("len", 0)
-    payload = bytes((65 + i % 26) for i in range(n))
+    payload = p.get("data", bytes((65 + i % 26) for i in range(n)))
+    n = len(payload)
     v6 = len(src) == 16
     if kind == "tcp":
         fl = 0
@@ -938,8 +965,9 @@ def dump(sc, ttext, w):
     def emit(tag, lines):
         sc.rec.extend("    %s| %s" % (tag, l.rstrip()) for l in lines)
 
-    if what == "conns":
-        rc, out, err = cmd(["ipvsadm", "-Lcn"])
+    if what in ("conns", "engines"):
+        more = ["--persistent-conn"] if what == "engines" else []
+        rc, out, err = cmd(["ipvsadm", "-Lcn"] + more)
         body = out.splitlines()[2:]
         body.sort(key=lambda l: l.split()[0:1] + l.split()[2:])
         emit("", body or ["(none)"])
@@ -1079,6 +1107,7 @@ def main():
         scs.append(Scenario(p))
     load_modules(["ipv6", "tun", "ip_vs"] +
                  ["ip_vs_" + s for s in "rr wrr lc wlc sh mh dh sed nq lblc lblcr fo ovf".split()] +
+                 (["ip_vs_pe_sip"] if any(sc.engine for sc in scs) else []) +
                  ["nf_defrag_ipv4", "nf_defrag_ipv6", "sch_ingress", "cls_flower", "act_skbedit"])
     write_sys("net/ipv4/icmp_msgs_per_sec", "100000")
     write_sys("net/ipv4/icmp_msgs_burst", "100000")

@@ -123,6 +123,8 @@ pub struct ServiceSpec {
     pub persistence: Option<Persistence>,
     /// The granularity as given with `-M`; kept for listings also where `-p` is absent (rule R12).
     pub granularity: Granularity,
+    /// `--pe`, the name of a [persistence engine](crate::engine); without `-p` it makes no templates.
+    pub engine: Option<Box<str>>,
     /// `-o`, one-packet scheduling.
     pub one_packet: bool,
 }
@@ -136,6 +138,7 @@ impl ServiceSpec {
             flags: SchedulerFlags::default(),
             persistence: None,
             granularity: Granularity::single(key.family()),
+            engine: None,
             one_packet: false,
         }
     }
@@ -527,6 +530,9 @@ pub enum ApplyError {
     NoSuchDestination,
     /// No scheduler of that name.
     NoSuchScheduler,
+    /// No persistence engine of that name, or none at all
+    /// ([`engine_templates_max`](crate::limits::Limits::engine_templates_max) is 0).
+    NoSuchEngine,
     /// A scheduler of this name is registered already.
     SchedulerExists(&'static str),
     /// The lower threshold is above the upper one.
@@ -556,7 +562,9 @@ impl fmt::Display for ApplyError {
             ApplyError::ServiceNotDefined => f.write_str("Service not defined"),
             ApplyError::DestinationExists => f.write_str("Destination already exists"),
             ApplyError::NoSuchDestination => f.write_str("No such destination"),
-            ApplyError::NoSuchScheduler => f.write_str("Scheduler or persistence engine not found"),
+            ApplyError::NoSuchScheduler | ApplyError::NoSuchEngine => {
+                f.write_str("Scheduler or persistence engine not found")
+            }
             ApplyError::SchedulerExists(name) => {
                 write!(f, "there is a scheduler {name} already; give yours another name")
             }

@@ -355,7 +355,7 @@ impl Destinations {
         let index = self.free.pop()?;
         self.fronts[index as usize] = Front::EMPTY;
         self.fronts[index as usize].set_service(destination.service);
-        self.masqueraded.add(&destination);
+        self.masqueraded.add(&destination, DestIndex(index), None);
         self.slots[index as usize] = Some(Destination { newer: self.newer, ..destination });
         Some(DestIndex(index))
     }
@@ -434,7 +434,7 @@ impl Destinations {
     /// Takes a destination out of its service.
     pub(crate) fn unlist(&mut self, index: DestIndex) {
         if let Some(destination) = &self.slots[index.index()] {
-            self.masqueraded.remove(destination);
+            self.masqueraded.remove(destination, index);
         }
         let destination = self.at_mut(index);
         destination.service = None;
@@ -464,22 +464,32 @@ impl Destinations {
             front.counters = Front::EMPTY.counters;
         }
         if let Some(destination) = &self.slots[index.index()] {
-            self.masqueraded.add(destination);
+            self.masqueraded.add(destination, index, None);
         }
     }
 
     /// Takes over what a command says about a destination.
     pub(crate) fn edit(&mut self, index: DestIndex, spec: DestinationSpec) {
         if let Some(destination) = &mut self.slots[index.index()] {
-            self.masqueraded.remove(destination);
+            let since = self.masqueraded.remove(destination, index);
             destination.edit(spec);
-            self.masqueraded.add(destination);
+            self.masqueraded.add(destination, index, since);
         }
     }
 
     /// Whether packets of this protocol from `end` are those of a listed, masqueraded destination.
     pub(crate) fn masquerades_to(&self, end: Endpoint, protocol: Protocol) -> bool {
         self.masqueraded.contains(end, protocol)
+    }
+
+    /// Of the listed, masqueraded destinations that packets of this protocol from `end` are those of, the one
+    /// that was masqueraded last.
+    pub(crate) fn newest_masqueraded(
+        &self,
+        end: Endpoint,
+        protocol: Protocol,
+    ) -> Option<DestIndex> {
+        self.masqueraded.newest(end, protocol)
     }
 
     /// What a destination counted; for one that is not listed, what it would go on from (rule L1).

@@ -120,6 +120,9 @@ reasons! {
         DestinationGone = "destination-gone",
         /// No real server to be had: all quiesced, overloaded, or none defined (rule S12).
         NoDestination = "no-destination",
+        /// The service's persistence engine (`--pe`) finds nothing in the packet that it could go by, such
+        /// as a Call-ID (rule E2).
+        NoEngineData = "no-engine-data",
         /// The connection table is full.
         ConnectionTableFull = "connection-table-full",
         /// One of the packets that `drop_packet` sacrifices.

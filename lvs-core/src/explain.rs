@@ -8,6 +8,7 @@
 use crate::command::ServiceKey;
 use crate::dest::Hop;
 use crate::drop::{DropReason, PassReason};
+use crate::engine::EngineData;
 use crate::flow::{Endpoint, FlowKey};
 use crate::ids::{FwMark, PortId};
 use crate::state::{Signal, State};
@@ -157,6 +158,8 @@ pub struct Question {
     pub flow: FlowKey,
     /// What it would say to the state of a connection; [`Signal::opening`] for the first one of a connection.
     pub signal: Signal,
+    /// What a [persistence engine](crate::engine) would read in it.
+    pub data: Option<EngineData>,
 }
 
 /// Takes the events of packets. `frame` is the frame's place in the burst.

@@ -53,6 +53,7 @@ pub mod conn;
 pub mod dest;
 pub mod director;
 pub mod drop;
+pub mod engine;
 pub mod explain;
 pub mod flow;
 pub mod forward;

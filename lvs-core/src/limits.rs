@@ -15,6 +15,9 @@ pub struct Limits {
     pub connections_max: u32,
     /// Persistence templates.
     pub templates_max: u32,
+    /// Templates of services with a persistence engine, of those at most; each takes 257 bytes more. With
+    /// 0 there is no engine, and `--pe` is refused as by a kernel without its module.
+    pub engine_templates_max: u32,
     /// Virtual services.
     pub services_max: u32,
     /// Real servers, those that were deleted but still have connections included.
@@ -47,11 +50,12 @@ pub struct Limits {
 
 impl Default for Limits {
     /// A million connections on about 130 MB, timers included, and a quarter of a million templates
-    /// on 32 MB; what `lvs-director run` starts with.
+    /// on 50 MB, of which 17 MB are for those of persistence engines; what `lvs-director run` starts with.
     fn default() -> Self {
         Limits {
             connections_max: 1 << 20,
             templates_max: 1 << 18,
+            engine_templates_max: 1 << 16,
             services_max: 4096,
             destinations_max: 1 << 16,
             mark_rules_max: 1024,
@@ -75,6 +79,7 @@ impl Limits {
         Limits {
             connections_max: 4096,
             templates_max: 1024,
+            engine_templates_max: 256,
             services_max: 64,
             destinations_max: 1024,
             mark_rules_max: 64,
@@ -99,6 +104,7 @@ impl Limits {
         let bounds = [
             ("connections_max", self.connections_max, 1, 1 << 28),
             ("templates_max", self.templates_max, 1, 1 << 28),
+            ("engine_templates_max", self.engine_templates_max, 0, 1 << 24),
             ("services_max", self.services_max, 1, 1 << 20),
             ("destinations_max", self.destinations_max, 1, 1 << 24),
             ("mark_rules_max", self.mark_rules_max, 0, 1 << 20),

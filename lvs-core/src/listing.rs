@@ -29,6 +29,7 @@ use core::net::IpAddr;
 use crate::addr::MacAddr;
 use crate::command::{DestinationSpec, ForwardingMethod, ServiceKey, ServiceSpec};
 use crate::dest::Hop;
+use crate::engine::EngineData;
 use crate::flow::{Endpoint, FlowKey, Protocol};
 use crate::ids::{FwMark, PortId};
 use crate::stats::Counters;
@@ -63,7 +64,7 @@ pub struct DestinationEntry {
 }
 
 /// A connection or a persistence template.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConnectionEntry {
     /// The protocol; `IP` for the template of a mark service.
     pub protocol: Protocol,
@@ -79,6 +80,8 @@ pub struct ConnectionEntry {
     pub expires: Duration,
     /// Whether it is a template.
     pub template: bool,
+    /// What a persistence engine read for a template; `None` where there is no engine.
+    pub engine: Option<Box<EngineData>>,
     /// The mark of the packet that opened it.
     pub mark: FwMark,
     /// Packets from the client; connections made, for a template.

@@ -9,13 +9,13 @@
 //! use lvs_core::flow::{Endpoint, FlowKey, Protocol};
 //! use lvs_core::persist::TemplateTable;
 //!
-//! let mut templates = TemplateTable::new(16, [1, 2]);
+//! let mut templates = TemplateTable::new(16, 0, [1, 2]);
 //! let client = Endpoint::new("192.0.2.0".parse()?, 0); // masked, without a port
 //! let key = FlowKey::new(Protocol::TCP, client, Endpoint::new("198.51.100.1".parse()?, 80));
-//! let id = templates.insert(&key)?;
-//! assert_eq!(templates.find(&key), Some(id));
+//! let id = templates.insert(&key, None)?;
+//! assert_eq!(templates.find(&key, None), Some(id));
 //! templates.spoil(id);
-//! assert_eq!(templates.find(&key), None, "it lives on, but leads nobody");
+//! assert_eq!(templates.find(&key, None), None, "it lives on, but leads nobody");
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
@@ -27,8 +27,13 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::addr::Family;
 use crate::conn::index::Index;
 use crate::conn::{FlowHash, Full, Line};
+use crate::engine::EngineKey;
 use crate::flow::FlowKey;
 use crate::ids::{DestIndex, FwMark, L4Port, TemplateId};
+
+mod notes;
+
+use notes::{NoteId, Notes};
 
 /// The virtual and the destination port that a spoilt template is listed with (rule R8).
 pub const SPOILT_PORT: L4Port = L4Port(0xffff);
@@ -68,6 +73,7 @@ pub struct Template {
     /// Whether a master of synchronisation announced it, and no packet made it.
     pub told: bool,
     holds: u32,
+    note: NoteId,
     state: State,
 }
 
@@ -96,6 +102,7 @@ impl Template {
         deferred: false,
         told: false,
         holds: 0,
+        note: NoteId::NONE,
         state: State::Free(None),
     };
 
@@ -131,9 +138,11 @@ impl Template {
 /// * protocol `IP`, [the mark as an address](mark_address) and port 0 for a service of a mark.
 ///
 /// The key carries the address family, so that an IPv4 and an IPv6 service of the same mark have
-/// different templates.
+/// different templates. Where the service has a [persistence engine](crate::engine), what that read belongs
+/// to the key.
 pub struct TemplateTable {
     templates: Vec<Template>,
+    notes: Notes,
     lines: Vec<Line>,
     index: Index,
     hash: FlowHash,
@@ -145,11 +154,13 @@ pub struct TemplateTable {
 }
 
 impl TemplateTable {
-    /// An empty table for exactly `capacity` templates; `seed` keys the hash.
-    pub fn new(capacity: u32, seed: [u64; 2]) -> TemplateTable {
+    /// An empty table for exactly `capacity` templates, of which `noted` may be those of a persistence
+    /// engine; `seed` keys the hash.
+    pub fn new(capacity: u32, noted: u32, seed: [u64; 2]) -> TemplateTable {
         let buckets = Index::lines_needed(capacity);
         TemplateTable {
             templates: vec![Template::NONE; capacity as usize],
+            notes: Notes::new(noted),
             lines: vec![Line::ZERO; buckets as usize],
             index: Index::new(buckets),
             hash: FlowHash::new(seed),
@@ -160,16 +171,18 @@ impl TemplateTable {
     }
 
     /// Bytes that a table of this capacity takes.
-    pub(crate) fn memory(capacity: u32) -> usize {
+    pub(crate) fn memory(capacity: u32, noted: u32) -> usize {
         let lines = Index::lines_needed(capacity) as usize;
-        capacity as usize * size_of::<Template>() + lines * size_of::<Line>()
+        capacity as usize * size_of::<Template>() + lines * size_of::<Line>() + Notes::memory(noted)
     }
 
-    /// The template that new connections with this key use; never a spoilt one.
-    pub fn find(&self, key: &FlowKey) -> Option<TemplateId> {
+    /// The template that new connections with this key, and with what an engine read, use; never a spoilt
+    /// one.
+    pub fn find(&self, key: &FlowKey, read: Option<EngineKey<'_>>) -> Option<TemplateId> {
         self.index
-            .search(&self.lines, self.hash.of(key), |place| {
-                self.templates[place as usize].key == *key
+            .search(&self.lines, self.hash_of(key, read), |place| {
+                let template = &self.templates[place as usize];
+                template.key == *key && self.notes.get(template.note) == read
             })
             .map(TemplateId)
     }
@@ -178,30 +191,81 @@ impl TemplateTable {
     /// this key, except spoilt ones.
     ///
     /// # Errors
-    /// [`Full`] if `capacity` templates are there, spoilt ones included.
+    /// [`Full`] if `capacity` templates are there, spoilt ones included, or all that may be of an engine.
     ///
     /// # Panics
     /// In debug builds, if there is one with this key.
-    pub fn insert(&mut self, key: &FlowKey) -> Result<TemplateId, Full> {
-        debug_assert_eq!(self.find(key), None, "{key:?} has a template");
-        let place = self.take_place()?;
-        self.index.insert(&mut self.lines, self.hash.of(key), place);
-        self.templates[place as usize] =
-            Template { key: *key, state: State::Findable, ..Template::NONE };
-        self.len += 1;
-        Ok(TemplateId(place))
+    pub fn insert(
+        &mut self,
+        key: &FlowKey,
+        read: Option<EngineKey<'_>>,
+    ) -> Result<TemplateId, Full> {
+        debug_assert_eq!(self.find(key, read), None, "{key:?} has a template");
+        let id = self.place(key, read, State::Findable)?;
+        let hash = self.hash_of(key, read);
+        self.index.insert(&mut self.lines, hash, id.0);
+        Ok(id)
     }
 
     /// The same for a template that is spoilt from the start; its key has [`SPOILT_PORT`] already.
     ///
     /// # Errors
-    /// [`Full`] if `capacity` templates are there.
-    pub(crate) fn insert_spoilt(&mut self, key: &FlowKey) -> Result<TemplateId, Full> {
+    /// [`Full`], as for [`insert`](TemplateTable::insert).
+    pub(crate) fn insert_spoilt(
+        &mut self,
+        key: &FlowKey,
+        read: Option<EngineKey<'_>>,
+    ) -> Result<TemplateId, Full> {
+        self.place(key, read, State::Spoilt)
+    }
+
+    /// The first template with this key for which an engine read something, whatever that is. It walks
+    /// the table: for questions of operators.
+    pub(crate) fn find_read(&self, key: &FlowKey) -> Option<TemplateId> {
+        (0..self.fresh).map(TemplateId).find(|&id| {
+            let template = &self.templates[id.index()];
+            self.is_live(id) && template.key == *key && template.note != NoteId::NONE
+        })
+    }
+
+    /// Whether there is room for another template, or one of an engine.
+    pub(crate) fn has_room(&self, noted: bool) -> bool {
+        self.len < self.capacity() && (!noted || self.notes.has_room())
+    }
+
+    /// What an engine read for a template; `None` for one of a service without an engine.
+    ///
+    /// # Panics
+    /// If the table has no such place; in debug builds, if it holds no template.
+    pub fn read_of(&self, id: TemplateId) -> Option<EngineKey<'_>> {
+        self.notes.get(self.template(id).note)
+    }
+
+    fn place(
+        &mut self,
+        key: &FlowKey,
+        read: Option<EngineKey<'_>>,
+        state: State,
+    ) -> Result<TemplateId, Full> {
+        let note = match read {
+            None => NoteId::NONE,
+            Some(read) => {
+                let full = Full { capacity: self.capacity() };
+                if self.len == self.capacity() {
+                    return Err(full);
+                }
+                self.notes.keep(read).ok_or(full)?
+            }
+        };
         let place = self.take_place()?;
-        self.templates[place as usize] =
-            Template { key: *key, state: State::Spoilt, ..Template::NONE };
+        self.templates[place as usize] = Template { key: *key, note, state, ..Template::NONE };
         self.len += 1;
         Ok(TemplateId(place))
+    }
+
+    fn hash_of(&self, key: &FlowKey, read: Option<EngineKey<'_>>) -> u64 {
+        let hash = self.hash.of(key);
+        read.map_or(hash, |read| self.hash.with(hash, read.data()))
     }
 
     /// Removes a template.
@@ -217,7 +281,9 @@ impl TemplateTable {
             State::Findable => self.unindex(id),
             State::Spoilt => {}
         }
-        self.templates[id.index()].state = State::Free(self.free);
+        let template = &mut self.templates[id.index()];
+        template.state = State::Free(self.free);
+        self.notes.discard(core::mem::replace(&mut template.note, NoteId::NONE));
         self.free = Some(id.0);
         self.len -= 1;
     }
@@ -308,7 +374,8 @@ impl TemplateTable {
     }
 
     fn unindex(&mut self, id: TemplateId) {
-        let hash = self.hash.of(&self.templates[id.index()].key);
+        let template = &self.templates[id.index()];
+        let hash = self.hash_of(&template.key, self.notes.get(template.note));
         let found = self.index.remove(&mut self.lines, hash, id.0);
         debug_assert!(found, "{id:?} is not in the index");
     }

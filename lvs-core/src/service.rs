@@ -7,6 +7,7 @@ use core::net::IpAddr;
 
 use crate::addr::Family;
 use crate::command::{ServiceKey, ServiceSpec};
+use crate::engine::Engine;
 use crate::flow::{Endpoint, Protocol, addr_words};
 use crate::ids::{DestIndex, FwMark, L4Port, ServiceIndex};
 use crate::lookup::{Lookup, Words};
@@ -20,6 +21,8 @@ pub(crate) struct Service {
     /// Newest first (rule S1).
     pub(crate) list: Vec<DestIndex>,
     pub(crate) scheduler: Box<dyn Schedule>,
+    /// The one that the specification names.
+    pub(crate) engine: Option<Engine>,
 }
 
 impl Service {
@@ -40,6 +43,8 @@ pub(crate) struct Services {
     ftp: u32,
     /// Services on port 0.
     any_port: u32,
+    /// Services with a persistence engine.
+    engines: u32,
     /// Services of each family; without any, IPVS does not look at a packet at all (rule P8).
     families: [u32; 2],
 }
@@ -53,6 +58,7 @@ impl Services {
             lookup: Lookup::new(capacity, seed),
             ftp: 0,
             any_port: 0,
+            engines: 0,
             families: [0; 2],
         }
     }
@@ -104,6 +110,18 @@ impl Services {
         self.slots[index.index()].as_mut().expect("INVARIANT: an index in use names a service")
     }
 
+    /// Gives a service another engine, or none.
+    pub(crate) fn set_engine(&mut self, index: ServiceIndex, engine: Option<Engine>) {
+        let service = self.at_mut(index);
+        let had = core::mem::replace(&mut service.engine, engine);
+        self.engines = self.engines + u32::from(engine.is_some()) - u32::from(had.is_some());
+    }
+
+    /// Whether any service has a persistence engine.
+    pub(crate) fn any_engine(&self) -> bool {
+        self.engines > 0
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ServiceIndex, &Service)> {
         self.slots
             .iter()
@@ -137,6 +155,7 @@ impl Services {
         }
         self.free.pop();
         self.count(&service.spec.key, 1);
+        self.engines += u32::from(service.engine.is_some());
         self.slots[index as usize] = Some(service);
         self.counters[index as usize] = Counters::default();
         Some(ServiceIndex(index))
@@ -146,6 +165,7 @@ impl Services {
         let service = self.slots[index.index()].take()?;
         self.lookup.remove(&words(&service.spec.key));
         self.count(&service.spec.key, -1);
+        self.engines -= u32::from(service.engine.is_some());
         self.free.push(index.0);
         Some(service)
     }

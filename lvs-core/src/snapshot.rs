@@ -9,14 +9,14 @@
 //! ```
 //! use lvs_core::director::Director;
 //! use lvs_core::limits::Limits;
-//! use lvs_core::snapshot::{Links, Position, Record};
+//! use lvs_core::snapshot::{Links, Position, Record, RecordBytes};
 //! use lvs_core::time::{Duration, Instant};
 //!
 //! let mut old = Director::new(Limits::small(), [1, 2])?;
 //! // … rules, traffic …
 //! let (mut position, mut records) = (Position::default(), Vec::new());
 //! while old.export(Instant::from_secs(90), &mut position, 1000, &mut records) {}
-//! let saved: Vec<[u8; Record::LEN]> = records.iter().map(Record::to_bytes).collect();
+//! let saved: Vec<RecordBytes> = records.iter().map(Record::to_bytes).collect();
 //!
 //! // Another process, whose clock began anew, two seconds later; its rules are in force already.
 //! let mut new = Director::new(Limits::small(), [3, 4])?;
@@ -38,6 +38,7 @@ use core::fmt;
 use core::net::IpAddr;
 
 use crate::command::ServiceKey;
+use crate::engine::EngineData;
 use crate::flow::{Endpoint, FlowKey, Protocol};
 use crate::ids::{DestIndex, FwMark, L4Port, TemplateId};
 use crate::state::State;
@@ -49,7 +50,7 @@ mod bytes;
 mod check;
 
 pub use announcement::{Announced, Announcement, Heard};
-pub use bytes::DecodeError;
+pub use bytes::{DecodeError, RecordBytes};
 
 /// The longest timeout of a connection or template: the 31 days that ipvsadm allows.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
@@ -63,6 +64,10 @@ const TEMPLATE_EXTENSION: Duration = Duration::from_secs(60);
 /// connections alone leaves the others out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a record is made without asking for memory, and few are in memory at a time"
+)]
 pub enum Record {
     /// A persistence template.
     Template(TemplateRecord),
@@ -170,6 +175,8 @@ pub struct TemplateRecord {
     pub virt: Endpoint,
     /// The client's real server.
     pub server: ServerKey,
+    /// What the service's persistence engine read; `None` for the template of a service without one.
+    pub engine: Option<EngineData>,
     /// The server's port; 0 for port-0, FTP and mark services.
     pub port: L4Port,
     /// How long it lasts after a new connection; whole milliseconds, at most [`TIMEOUT_MAX`].

@@ -131,7 +131,7 @@ fn differing(a: &Entry, b: &Entry, tolerances: Tolerances) -> Vec<String> {
         return Vec::new();
     }
     let (left, right) = (comparable(a, tolerances), comparable(b, tolerances));
-    if a.dump() == Some("conns") {
+    if matches!(a.dump(), Some("conns" | "engines")) {
         return connections(&left, &right, tolerances);
     }
     if left == right {
@@ -207,8 +207,12 @@ fn split_seconds(line: &str) -> (String, Option<u64>) {
                 None => (line.to_owned(), None),
             }
         }
-        ["proc|", rest @ .., last] => match number(last) {
-            Some(seconds) => (format!("proc| {}", rest.join(" ")), Some(seconds)),
+        // Protocol, three ends and the state stand before the seconds, an engine and its data behind.
+        ["proc|", rest @ ..] if rest.len() >= 9 => match number(rest[8]) {
+            Some(seconds) => {
+                let (before, behind) = (rest[..8].join(" "), rest[9..].join(" "));
+                (format!("proc| {before} {behind}").trim_end().to_owned(), Some(seconds))
+            }
             None => (line.to_owned(), None),
         },
         _ => (line.to_owned(), None),

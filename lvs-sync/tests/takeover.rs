@@ -259,7 +259,7 @@ proptest! {
         pair.wait(Duration::from_secs(2));
         let now = pair.now;
         let here: BTreeMap<Name, ConnectionEntry> =
-            listed(&mut pair.new, now).iter().map(|entry| (name(entry), *entry)).collect();
+            listed(&mut pair.new, now).iter().map(|entry| (name(entry), entry.clone())).collect();
         // The backup has what it was told of, as long as that lasts, where it was told.
         for (name, (given, at)) in &pair.told {
             let timeout = given.timeout;

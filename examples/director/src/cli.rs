@@ -136,6 +136,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = lvs_core::limits::Limits::default().templates_max)]
     pub(crate) templates_max: u32,
 
+    /// Of those, templates of services with a persistence engine (--pe) there is room for; 0 refuses --pe
+    #[arg(long, value_name = "N", default_value_t = lvs_core::limits::Limits::default().engine_templates_max)]
+    pub(crate) engine_templates_max: u32,
+
     /// The least level that is logged to stderr
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "LVS_LOG")]
     pub(crate) log_level: LogLevel,

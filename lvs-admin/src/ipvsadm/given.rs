@@ -49,6 +49,7 @@ pub(super) struct Given<'n> {
     service: Option<ServiceKey>,
     scheduler: Option<String>,
     scheduler_flags: Option<(String, usize)>,
+    engine: Option<String>,
     persistence: Option<Duration>,
     netmask: Option<(String, usize)>,
     server: Option<HostPort>,
@@ -70,6 +71,7 @@ impl<'n> Given<'n> {
             service: None,
             scheduler: None,
             scheduler_flags: None,
+            engine: None,
             persistence: None,
             netmask: None,
             server: None,
@@ -154,6 +156,10 @@ impl<'n> Given<'n> {
             }
             Opt::SchedulerFlags => {
                 self.scheduler_flags = Some((text.to_owned(), value_word));
+                Ok(())
+            }
+            Opt::Engine => {
+                self.engine = Some(text.to_owned());
                 Ok(())
             }
             _ => self.tunnel.option(info.id, text).unwrap_or_else(|| self.sync(info.id, text)),
@@ -296,9 +302,7 @@ impl<'n> Given<'n> {
         let granularity = spec.granularity;
         spec.persistence = self.persistence.map(|timeout| Persistence { timeout, granularity });
         spec.one_packet = self.has(Label::OnePacket);
-        if self.has(Label::Engine) {
-            return self.refuse(RefusalKind::Engine, Label::Engine);
-        }
+        spec.engine = self.engine.take().filter(|name| !name.is_empty()).map(Into::into);
         Ok(spec)
     }
 

@@ -169,10 +169,6 @@ pub enum RefusalKind {
     /// `--set` without three numbers.
     #[error("--set option requires 3 timeout values")]
     SetValues,
-    /// `--pe`: no persistence engine is known. The kernel has one message for this and for an unknown
-    /// scheduler (rule A1).
-    #[error("Scheduler or persistence engine not found")]
-    Engine,
     /// `--start-daemon` of neither.
     #[error("illegal start-daemon parameter specified")]
     StartDaemon,
@@ -199,8 +195,7 @@ impl RefusalKind {
             RefusalKind::NoCommand
             | RefusalKind::UnknownOption(_)
             | RefusalKind::MissingValue(_)
-            | RefusalKind::UnwantedValue(_)
-            | RefusalKind::Engine => STATUS_REFUSED,
+            | RefusalKind::UnwantedValue(_) => STATUS_REFUSED,
             _ => STATUS_CHECK,
         }
     }
@@ -243,7 +238,6 @@ impl RefusalKind {
             RefusalKind::TunnelRequires { .. } => "--tun-port PORT, the UDP port at which the real server decapsulates",
             RefusalKind::NotWithTunnel { .. } | RefusalKind::TunnelConflict { .. } | RefusalKind::ListConflict { .. } | RefusalKind::ListOptions => "leave one of them out",
             RefusalKind::SetValues => "--set TCP TCPFIN UDP, in seconds, 0 to keep one as it is",
-            RefusalKind::Engine => "there is no persistence engine; leave --pe out",
             RefusalKind::StartDaemon | RefusalKind::StopDaemon => "master or backup",
             RefusalKind::DaemonNumber(Label::SyncId) => "0 to 255",
             RefusalKind::DaemonNumber(Label::McastTtl) => "1 to 255",

@@ -142,7 +142,10 @@ impl<'a> Listing<'a> {
     /// # Errors
     /// Those of `out`.
     pub fn connections(&self, out: &mut dyn Write, entries: &[ConnectionEntry]) -> fmt::Result {
-        entries.iter().try_for_each(|entry| connections::line(out, entry, self.names))
+        let engine_columns = self.request.engine_columns;
+        entries
+            .iter()
+            .try_for_each(|entry| connections::line(out, entry, self.names, engine_columns))
     }
 }
 

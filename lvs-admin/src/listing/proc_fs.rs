@@ -28,7 +28,11 @@ pub fn connection(out: &mut dyn Write, entry: &ConnectionEntry) -> fmt::Result {
         }
         write!(out, " {:04X} ", end.port.0)?;
     }
-    writeln!(out, "{:<11} {:>7}", entry.state, entry.expires.as_secs())
+    write!(out, "{:<11} {:>7}", entry.state, entry.expires.as_secs())?;
+    if let Some(read) = &entry.engine {
+        write!(out, " {} {}", read.engine(), read.text())?;
+    }
+    writeln!(out)
 }
 
 /// `ip_vs`: services and servers in the director's own order. Timeouts of persistence are in the

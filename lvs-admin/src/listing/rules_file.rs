@@ -76,6 +76,9 @@ pub fn service_options(spec: &ServiceSpec) -> String {
     if let Some(mask) = mask(spec) {
         text += &format!(" -M {mask}");
     }
+    if let Some(engine) = &spec.engine {
+        text += &format!(" --pe {engine}");
+    }
     if spec.one_packet {
         text += " -o";
     }

@@ -62,6 +62,9 @@ fn service_rule(out: &mut dyn Write, name: &str, spec: &ServiceSpec) -> fmt::Res
             write!(out, " -M {mask}")?;
         }
     }
+    if let Some(engine) = &spec.engine {
+        write!(out, " --pe {engine}")?;
+    }
     if spec.one_packet {
         out.write_str(" -o")?;
     }

@@ -6,6 +6,7 @@ use lvs_core::command::{
     DestinationSpec, ForwardingMethod, Persistence, SchedulerFlags, ServiceSpec, Tunnel,
     TunnelChecksum,
 };
+use lvs_core::engine::{Engine, EngineData};
 use lvs_core::flow::Protocol;
 use lvs_core::ids::FwMark;
 use lvs_core::listing::DestinationEntry;
@@ -230,6 +231,9 @@ fn read_connections(text: &str) -> Vec<ConnectionEntry> {
             state: states.into_iter().find(|state| *state == words[7]).unwrap(),
             expires: Duration::from_secs(words[8].parse().unwrap()) + Duration::from_millis(999),
             template: words[2] == "0000",
+            engine: words.get(10).map(|data| {
+                Box::new(EngineData::of_text(Engine::of_name(words[9]).unwrap(), data).unwrap())
+            }),
             mark: FwMark::NONE,
             packets: 0,
             bytes: 0,

@@ -118,6 +118,10 @@ pub(super) fn service_line(
         if let Some(mask) = mask(persistence.granularity, spec.key.family()) {
             write!(out, " mask {mask}")?;
         }
+        // Without persistence it is not shown, though it is kept (rule E5).
+        if let Some(engine) = &spec.engine {
+            write!(out, " pe {engine}")?;
+        }
     }
     if spec.one_packet {
         out.write_str(" ops")?;

@@ -160,8 +160,7 @@ fn explain(refusal: &Refusal, options: &[Word]) -> Fault {
         | RefusalKind::UpperThreshold
         | RefusalKind::LowerThreshold
         | RefusalKind::TunnelType
-        | RefusalKind::TunnelPort
-        | RefusalKind::Engine) => format!("{kind}: '{text}'"),
+        | RefusalKind::TunnelPort) => format!("{kind}: '{text}'"),
         kind => kind.to_string(),
     };
     let help = match &refusal.kind {

@@ -1,6 +1,7 @@
 //! What the director at hand can do: the language knows more than every version of it.
 
 use lvs_core::command::{Command, DestinationSpec, ForwardingMethod, ServiceKey, ServiceSpec};
+use lvs_core::engine::Engine;
 use lvs_core::flow::Protocol;
 
 use super::error::Fault;
@@ -15,6 +16,8 @@ pub struct Supported {
     pub schedulers: &'static [&'static str],
     /// Schedulers that the embedding program registered with its director, by name.
     pub own_schedulers: &'static [&'static str],
+    /// The persistence engines, by name.
+    pub engines: &'static [&'static str],
     /// `-m`.
     pub masquerade: bool,
     /// `-i`.
@@ -29,6 +32,9 @@ pub struct Supported {
 const SCHEDULERS: &[&str] =
     &["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"];
 
+/// The kernel's persistence engines.
+const ENGINES: &[&str] = &[Engine::Sip.name()];
+
 impl Supported {
     /// What this version's director can do: every forwarding method for TCP, UDP and SCTP, with every scheduler.
     pub const THIS_VERSION: Supported = Supported::EVERYTHING;
@@ -37,6 +43,7 @@ impl Supported {
     pub const EVERYTHING: Supported = Supported {
         schedulers: SCHEDULERS,
         own_schedulers: &[],
+        engines: ENGINES,
         masquerade: true,
         tunnel: true,
         one_packet: true,
@@ -68,6 +75,14 @@ impl Supported {
                 false => format!("Scheduler or persistence engine not found: '{name}'"),
             };
             return Some((Label::Scheduler, message, format!("use {}", list(&known))));
+        }
+        if let Some(name) = spec.engine.as_deref().filter(|name| !self.engines.contains(name)) {
+            let message = format!("Scheduler or persistence engine not found: '{name}'");
+            let help = match self.engines {
+                [] => "there is none; leave --pe out".to_owned(),
+                known => format!("use {}", list(known)),
+            };
+            return Some((Label::Engine, message, help));
         }
         if spec.one_packet && !self.one_packet {
             let message = "one-packet scheduling (-o) is not available yet in this version";

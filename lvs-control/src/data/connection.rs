@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use lvs_core::engine::{Engine, EngineData};
 use lvs_core::flow::Protocol;
 use lvs_core::ids::FwMark;
 use lvs_core::listing::ConnectionEntry;
@@ -29,6 +30,9 @@ pub struct Connection {
     pub server: SocketAddr,
     /// Whether it is a template.
     pub template: bool,
+    /// What a persistence engine read for the template; absent where there is no engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineRead>,
     /// The time left.
     pub expires_ms: u64,
     /// Since it was opened.
@@ -41,6 +45,36 @@ pub struct Connection {
     pub bytes: u64,
 }
 
+/// What a persistence engine read in a client's first datagram.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EngineRead {
+    /// The engine's name.
+    pub name: String,
+    /// What it read, such as a Call-ID: 1 to 255 characters of ISO 8859-1.
+    pub data: String,
+}
+
+impl From<&EngineData> for EngineRead {
+    fn from(read: &EngineData) -> EngineRead {
+        EngineRead { name: read.engine().name().to_owned(), data: read.text().to_string() }
+    }
+}
+
+impl TryFrom<&EngineRead> for EngineData {
+    type Error = DataError;
+
+    fn try_from(read: &EngineRead) -> Result<EngineData, DataError> {
+        let engine = Engine::of_name(&read.name)
+            .ok_or_else(|| DataError(format!("{:?} is no persistence engine", read.name)))?;
+        EngineData::of_text(engine, &read.data).ok_or_else(|| {
+            DataError(format!(
+                "{:?} is nothing that {engine} reads: 1 to 255 characters of ISO 8859-1",
+                read.data
+            ))
+        })
+    }
+}
+
 impl From<&ConnectionEntry> for Connection {
     fn from(entry: &ConnectionEntry) -> Connection {
         Connection {
@@ -50,6 +84,7 @@ impl From<&ConnectionEntry> for Connection {
             virt: socket_addr(entry.virt),
             server: socket_addr(entry.destination),
             template: entry.template,
+            engine: entry.engine.as_deref().map(EngineRead::from),
             expires_ms: milliseconds(entry.expires),
             age_ms: milliseconds(entry.age),
             mark: entry.mark.0,
@@ -73,6 +108,7 @@ impl TryFrom<&Connection> for ConnectionEntry {
             state,
             expires: Duration::from_millis(data.expires_ms),
             template: data.template,
+            engine: data.engine.as_ref().map(EngineData::try_from).transpose()?.map(Box::new),
             mark: FwMark(data.mark),
             packets: data.packets,
             bytes: data.bytes,

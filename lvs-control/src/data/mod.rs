@@ -21,7 +21,7 @@ use lvs_core::listing::TimeoutsEntry;
 use serde::{Deserialize, Serialize};
 
 pub use change::Change;
-pub use connection::Connection;
+pub use connection::{Connection, EngineRead};
 pub use daemon::{Daemon, DaemonCounters, DaemonSpec, Role};
 pub use details::{Details, Forecast};
 pub use drops::{Dropped, LastDropped};

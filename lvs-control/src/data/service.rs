@@ -99,6 +99,9 @@ pub struct ServiceSpec {
     /// Which clients go together: a netmask, or a prefix length for IPv6; absent for each by itself.
     #[serde(default)]
     pub granularity: Option<String>,
+    /// The name of the persistence engine; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// Whether each packet is scheduled by itself.
     #[serde(default)]
     pub one_packet: bool,
@@ -119,6 +122,7 @@ impl From<&command::ServiceSpec> for ServiceSpec {
             scheduler_flags: numbered.map(|(number, _)| number).collect(),
             persistent_s: spec.persistence.map(|persistence| persistence.timeout.as_secs()),
             granularity,
+            engine: spec.engine.as_deref().map(str::to_owned),
             one_packet: spec.one_packet,
         }
     }
@@ -146,6 +150,7 @@ impl TryFrom<&ServiceSpec> for command::ServiceSpec {
         spec.persistence = data
             .persistent_s
             .map(|timeout| Persistence { timeout: Duration::from_secs(timeout), granularity });
+        spec.engine = data.engine.as_deref().map(Into::into);
         spec.one_packet = data.one_packet;
         Ok(spec)
     }

@@ -1,4 +1,5 @@
 use lvs_core::command::Command;
+use lvs_core::engine::{Engine, EngineData};
 use lvs_core::flow::{Endpoint, Protocol};
 use lvs_core::ids::FwMark;
 use lvs_core::listing::ConnectionEntry;
@@ -71,6 +72,7 @@ fn connections_in_every_state_survive_the_socket() {
             state,
             expires: Duration::from_millis(898_765),
             template: false,
+            engine: EngineData::new(Engine::Sip, b"a\"\xe4\xff@h").map(Box::new),
             mark: FwMark(7),
             packets: 3,
             bytes: u64::MAX,
@@ -79,6 +81,18 @@ fn connections_in_every_state_survive_the_socket() {
         let json = serde_json::to_string(&Connection::from(&entry)).unwrap();
         let data: Connection = serde_json::from_str(&json).unwrap();
         assert_eq!(ConnectionEntry::try_from(&data), Ok(entry), "{json}");
+    }
+}
+
+#[test]
+fn an_engine_that_is_none_and_data_that_no_engine_reads_are_told_in_words() {
+    let read =
+        |name: &str, data: String| EngineData::try_from(&EngineRead { name: name.into(), data });
+    let error = read("sips", "a".into()).unwrap_err();
+    assert_eq!(error.to_string(), "\"sips\" is no persistence engine");
+    for data in ["".into(), "\u{20ac}".into(), "z".repeat(256)] {
+        let error = read("sip", data).unwrap_err().to_string();
+        assert!(error.contains("1 to 255 characters of ISO 8859-1"), "{error}");
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn explain(
         Some(name) => port_named(program, name)?,
     };
     let mut events = Vec::new();
-    let question = Question { port, flow, signal };
+    let question = Question { port, flow, signal, data: None };
     program.director().explain_flow(now, &question, &mut |_, event| events.push(event));
     let names = names(program);
     let director = program.director();

@@ -47,6 +47,17 @@ impl FlowHash {
             fold(fold(client ^ tail, virt.rotate_left(32) ^ k1) ^ k2, k3)
         }
     }
+
+    /// A hash with bytes mixed in, as secretly as the words of a key.
+    pub(crate) fn with(&self, hash: u64, bytes: &[u8]) -> u64 {
+        let [_, _, _, k3, k4, k5] = self.0;
+        let start = fold(hash ^ k4, bytes.len() as u64 ^ k5);
+        bytes.chunks(8).fold(start, |hash, chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            fold(hash ^ k5, u64::from_le_bytes(word) ^ k4) ^ fold(hash ^ k4, k3)
+        })
+    }
 }
 
 /// The 128-bit product, folded.

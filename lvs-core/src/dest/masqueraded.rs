@@ -5,44 +5,68 @@ use alloc::vec::Vec;
 use super::Destination;
 use crate::command::{ForwardingMethod, ServiceKey};
 use crate::flow::{Endpoint, Protocol};
+use crate::ids::DestIndex;
 
 /// The ends of all listed destinations that are masqueraded, sorted: a look at thousands costs a dozen
 /// comparisons. Each stands there once for each service, those under a mark for any protocol
 /// ([`Protocol::IP`]).
 #[derive(Debug)]
 pub(super) struct Masqueraded {
-    ends: Vec<(Endpoint, Protocol)>,
+    ends: Vec<(Endpoint, Protocol, Since, DestIndex)>,
+    last: Since,
 }
+
+/// Since which addition a destination has been masqueraded, without a break.
+pub(super) type Since = u64;
 
 impl Masqueraded {
     pub(super) fn new(capacity: u32) -> Masqueraded {
-        Masqueraded { ends: Vec::with_capacity(capacity as usize) }
+        Masqueraded { ends: Vec::with_capacity(capacity as usize), last: 0 }
     }
 
     /// Bytes that it takes.
     pub(super) fn memory(capacity: u32) -> usize {
-        capacity as usize * size_of::<(Endpoint, Protocol)>()
+        capacity as usize * size_of::<(Endpoint, Protocol, Since, DestIndex)>()
     }
 
     /// Whether a packet of this protocol from `end` comes from one of them.
     pub(super) fn contains(&self, end: Endpoint, protocol: Protocol) -> bool {
-        let has = |protocol| self.ends.binary_search(&(end, protocol)).is_ok();
-        has(protocol) || has(Protocol::IP)
+        self.newest(end, protocol).is_some()
     }
 
-    /// Takes a destination in, if it belongs here.
-    pub(super) fn add(&mut self, destination: &Destination) {
-        if let Some(end) = end_of(destination) {
-            let at = self.ends.partition_point(|other| *other < end);
-            self.ends.insert(at, end);
-        }
+    /// Of those that a packet of this protocol from `end` comes from the one that was masqueraded last.
+    pub(super) fn newest(&self, end: Endpoint, protocol: Protocol) -> Option<DestIndex> {
+        let last = |protocol| {
+            let behind = self.ends.partition_point(|&(e, p, ..)| (e, p) <= (end, protocol));
+            let &(e, p, since, index) = self.ends.get(behind.checked_sub(1)?)?;
+            ((e, p) == (end, protocol)).then_some((since, index))
+        };
+        last(protocol).max(last(Protocol::IP)).map(|(_, index)| index)
     }
 
-    /// Leaves a destination out that was taken in as it is now.
-    pub(super) fn remove(&mut self, destination: &Destination) {
-        if let Some(at) = end_of(destination).and_then(|end| self.ends.binary_search(&end).ok()) {
-            self.ends.remove(at);
-        }
+    /// Takes a destination in, if it belongs here; as one that has been here `since`, or from now on.
+    pub(super) fn add(
+        &mut self,
+        destination: &Destination,
+        index: DestIndex,
+        since: Option<Since>,
+    ) {
+        let Some((end, protocol)) = end_of(destination) else { return };
+        let since = since.unwrap_or_else(|| {
+            self.last += 1;
+            self.last
+        });
+        let entry = (end, protocol, since, index);
+        let at = self.ends.partition_point(|other| *other < entry);
+        self.ends.insert(at, entry);
+    }
+
+    /// Leaves a destination out that was taken in as it is now; since when it was here.
+    pub(super) fn remove(&mut self, destination: &Destination, index: DestIndex) -> Option<Since> {
+        let (end, protocol) = end_of(destination)?;
+        let from = self.ends.partition_point(|&(e, p, ..)| (e, p) < (end, protocol));
+        let own = self.ends[from..].iter().position(|&(.., other)| other == index)?;
+        Some(self.ends.remove(from + own).2)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::command::{
     ServiceKey, ServiceSpec,
 };
 use crate::dest::{Destination, Hop, UNLISTED_CHECK};
+use crate::engine::Engine;
 use crate::flow::Endpoint;
 use crate::ids::{ConnId, DestIndex, PortId, ServiceIndex};
 use crate::sched::{Candidates, Change, SchedulerInfo};
@@ -138,13 +139,21 @@ impl Director {
         known.copied().ok_or(ApplyError::NoSuchScheduler)
     }
 
+    /// The persistence engine that a service names.
+    fn engine(&self, spec: &ServiceSpec) -> Result<Option<Engine>, ApplyError> {
+        let Some(name) = &spec.engine else { return Ok(None) };
+        let engine = Engine::of_name(name).filter(|_| self.limits.engine_templates_max > 0);
+        engine.map(Some).ok_or(ApplyError::NoSuchEngine)
+    }
+
     fn add_service(&mut self, spec: ServiceSpec) -> Result<(), ApplyError> {
         if self.services.by_key(&spec.key).is_some() {
             return Err(ApplyError::ServiceExists);
         }
         let info = self.scheduler(&spec.scheduler)?;
+        let engine = self.engine(&spec)?;
         let scheduler = (info.make)(spec.flags, &Candidates::new(&[], &self.dests));
-        let service = Service { spec, list: Vec::new(), scheduler };
+        let service = Service { spec, list: Vec::new(), scheduler, engine };
         let index = self.services.insert(service).ok_or(ApplyError::Limit("services_max"))?;
         self.service_counts_anew(index);
         Ok(())
@@ -154,6 +163,8 @@ impl Director {
     fn edit_service(&mut self, spec: ServiceSpec) -> Result<(), ApplyError> {
         let index = self.services.by_key(&spec.key).ok_or(ApplyError::NoSuchService)?;
         let info = self.scheduler(&spec.scheduler)?;
+        let engine = self.engine(&spec)?;
+        self.services.set_engine(index, engine);
         let service = self.services.at_mut(index);
         if service.spec.scheduler != spec.scheduler || service.spec.flags != spec.flags {
             service.scheduler =

@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use super::{Director, flags, forward};
 use crate::addr::Family;
 use crate::command::ServiceKey;
+use crate::engine::EngineData;
 use crate::flow::{FlowKey, Protocol};
 use crate::ids::{ConnId, DestIndex, FwMark, TemplateId};
 use crate::snapshot::{
@@ -121,6 +122,7 @@ impl Director {
             client: key.client_addr(),
             virt: key.virt(),
             server: self.server_key_for(template.dest, key),
+            engine: self.templates.read_of(id).map(EngineData::from),
             port: template.dest_port,
             timeout: Duration::from_millis(u64::from(template.timeout)),
             idle: self.since(template.last_used),

@@ -10,6 +10,7 @@ use super::{Director, flags};
 use crate::command::Persistence;
 use crate::dest::Hop;
 use crate::drop::{DropReason, PassReason};
+use crate::engine::EngineData;
 use crate::explain::{Event, Explain, Question, Rescheduled};
 use crate::flow::{FlowKey, Protocol};
 use crate::ids::{DestIndex, FwMark, L4Port, ServiceIndex};
@@ -57,7 +58,7 @@ impl Director {
     /// let flow = FlowKey::new(Protocol::TCP, client, virt);
     /// let signal = Signal::opening(Protocol::TCP).expect("TCP has connections");
     /// let mut events = Vec::new();
-    /// let question = Question { port: PortId(0), flow, signal };
+    /// let question = Question { port: PortId(0), flow, signal, data: None };
     /// director.explain_flow(now, &question, &mut |_, event| events.push(event));
     /// assert!(events.contains(&Event::Opened { destination: server.addr }));
     /// assert_eq!(director.connection_count(), 0);
@@ -70,7 +71,7 @@ impl Director {
     }
 
     fn foretell<X: Explain>(&self, question: &Question, x: &mut X) {
-        let Question { port, flow, signal } = question;
+        let Question { port, flow, signal, .. } = question;
         let local = self.locals.contains(flow.virtual_words());
         if !local && !self.mark_delivers(*port, flow) {
             return x.event(0, || Event::Passed(PassReason::NotLocal));
@@ -143,7 +144,7 @@ impl Director {
         let one_packet = spec.one_packet && flow.protocol() == Protocol::UDP;
         let other_port = spec.key.mark() == FwMark::NONE && flow.virtual_port() != spec.key.port();
         let found = match spec.persistence {
-            Some(persistence) => self.foretell_template(flow, service, persistence, x)?,
+            Some(persistence) => self.foretell_template(question, service, persistence, x)?,
             None if other_port => None,
             None => self.foretell_choice(flow, service, x)?,
         };
@@ -198,13 +199,23 @@ impl Director {
 
     fn foretell_template<X: Explain>(
         &self,
-        flow: &FlowKey,
+        question: &Question,
         service: ServiceIndex,
         persistence: Persistence,
         x: &mut X,
     ) -> Result<Option<DestIndex>, Ended> {
+        let flow = &question.flow;
+        let engine = self.services.at(service).engine;
+        let read = question
+            .data
+            .as_ref()
+            .map(EngineData::as_key)
+            .filter(|read| Some(read.engine()) == engine && flow.protocol() == Protocol::UDP);
+        if engine.is_some() && read.is_none() {
+            return self.foretell_drop(DropReason::NoEngineData, x);
+        }
         let key = template_key(&self.services.at(service).spec.key, &persistence, flow);
-        if let Some(template) = self.templates.find(&key) {
+        if let Some(template) = self.templates.find(&key, read) {
             let (destination, holds) =
                 (self.templates.template(template).dest, self.templates.template(template).holds());
             let addr = self.dests.at(destination).addr();
@@ -217,7 +228,7 @@ impl Director {
             x.event(0, || Event::TemplateMissing { key });
         }
         let chosen = self.foretell_choice(flow, service, x)?;
-        if chosen.is_some() && self.templates.len() == self.templates.capacity() {
+        if chosen.is_some() && !self.templates.has_room(read.is_some()) {
             return self.foretell_drop(DropReason::TemplateTableFull, x);
         }
         Ok(chosen)

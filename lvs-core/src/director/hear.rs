@@ -166,7 +166,7 @@ impl Director {
 
     fn hear_template(&mut self, given: &Announcement, assured: bool) -> Result<Heard, ImportError> {
         let key = FlowKey::new(given.protocol, given.client, given.virt);
-        let old = self.templates.find(&key);
+        let old = self.templates.find(&key, None);
         let timeout = match given.timeout {
             Duration::ZERO => TEMPLATE_TIMEOUT,
             timeout => timeout,
@@ -186,7 +186,7 @@ impl Director {
             None => self.unbound_server(given.server)?,
         };
         let full = |_| ImportError::Limit("templates_max");
-        let id = self.templates.insert(&key).map_err(full)?;
+        let id = self.templates.insert(&key, None).map_err(full)?;
         let tick = self.tick();
         let template = self.templates.template_mut(id);
         (template.dest, template.dest_port) = (server, given.server.port);

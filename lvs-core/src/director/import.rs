@@ -9,6 +9,7 @@ use super::{Director, TIMEOUTS_MAX, flags, timers};
 use crate::command::{DestinationSpec, ServiceKey};
 use crate::conn::Cold;
 use crate::dest::{Destination, UNLISTED_CHECK};
+use crate::engine::EngineData;
 use crate::flow::{Endpoint, FlowKey, Protocol};
 use crate::ids::{ConnId, DestIndex, L4Port, TemplateId};
 use crate::sched::Change;
@@ -146,10 +147,13 @@ impl Director {
         let Some((timeout, idle)) = given.extended() else { return Ok(Imported::Ended) };
         let client = Endpoint { addr: given.client, port: L4Port::ANY };
         let key = FlowKey::new(given.protocol, client, given.virt);
-        let here = if given.spoilt { None } else { self.templates.find(&key) };
-        let full = here.is_none() && self.templates.len() == self.templates.capacity();
-        if full {
+        let read = given.engine.as_ref().map(EngineData::as_key);
+        let here = if given.spoilt { None } else { self.templates.find(&key, read) };
+        if here.is_none() && !self.templates.has_room(false) {
             return Err(ImportError::Limit("templates_max"));
+        }
+        if here.is_none() && !self.templates.has_room(read.is_some()) {
+            return Err(ImportError::Limit("engine_templates_max"));
         }
         let server = self.server_of(links, &given.server)?;
         if let Some(here) = here {
@@ -170,8 +174,8 @@ impl Director {
             }
         }
         let inserted = match given.spoilt {
-            false => self.templates.insert(&key),
-            true => self.templates.insert_spoilt(&key),
+            false => self.templates.insert(&key, read),
+            true => self.templates.insert_spoilt(&key, read),
         };
         let id = inserted.map_err(|_| ImportError::Limit("templates_max"))?;
         self.write_template(id, given, server, timeout, idle);

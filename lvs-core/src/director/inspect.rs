@@ -12,14 +12,16 @@ use crate::time::{Duration, Instant};
 
 impl Director {
     /// The connection with a key as of `now`, with everything that is known of it; otherwise the template
-    /// with that key. A template's key is what listings show of it.
+    /// with that key. A template's key is what listings show of it; of several that differ in what a
+    /// persistence engine read it is any.
     pub fn connection(&mut self, now: Instant, key: &FlowKey) -> Option<ConnectionDetails> {
         self.advance(now);
         self.settle();
         if let Some(id) = self.find_live(key, self.conns.hash(key), None) {
             return Some(self.connection_details(id));
         }
-        self.templates.find(key).map(|id| self.template_details(id))
+        let template = self.templates.find(key, None).or_else(|| self.templates.find_read(key));
+        template.map(|id| self.template_details(id))
     }
 
     fn connection_details(&self, id: ConnId) -> ConnectionDetails {

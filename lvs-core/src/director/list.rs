@@ -1,9 +1,11 @@
 //! Listings: the director's state as data, as of a given moment.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Director;
 use crate::command::ServiceKey;
+use crate::engine::EngineData;
 use crate::flow::{Endpoint, Protocol};
 use crate::ids::{ConnId, DestIndex, ServiceIndex, TemplateId};
 use crate::listing::{
@@ -165,6 +167,7 @@ impl Director {
             },
             expires: self.time_left(record.last_seen(), timeout),
             template: false,
+            engine: None,
             mark: cold.mark,
             packets: record.packets(),
             bytes: record.bytes(),
@@ -189,6 +192,7 @@ impl Director {
             state: if template.assured { "ASSURED" } else { "NONE" },
             expires: self.time_left(template.last_used, template.timeout),
             template: true,
+            engine: self.templates.read_of(id).map(|read| Box::new(EngineData::from(read))),
             mark: template.mark,
             packets: template.connections,
             bytes: 0,

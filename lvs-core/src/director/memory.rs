@@ -82,7 +82,7 @@ impl Limits {
         let timers = self.connections_max.saturating_add(self.templates_max);
         Memory {
             connections: connections as u64,
-            templates: TemplateTable::memory(self.templates_max) as u64,
+            templates: TemplateTable::memory(self.templates_max, self.engine_templates_max) as u64,
             timers: TimerWheel::memory(timers) as u64,
             servers: Destinations::memory(self.destinations_max) as u64,
             packets: packets as u64,

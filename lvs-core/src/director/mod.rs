@@ -45,6 +45,7 @@ mod bypass;
 mod cut;
 mod defense;
 mod drops;
+mod engines;
 mod established;
 mod export;
 mod flags;
@@ -237,7 +238,7 @@ impl Director {
             delivered_marks: Vec::new(),
             dests: Destinations::new(limits.destinations_max),
             conns,
-            templates: TemplateTable::new(limits.templates_max, seed),
+            templates: TemplateTable::new(limits.templates_max, limits.engine_templates_max, seed),
             wheel: TimerWheel::new(limits.connections_max + limits.templates_max, 0),
             timeouts,
             lifetimes,

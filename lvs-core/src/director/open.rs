@@ -6,6 +6,7 @@ use super::{Director, flags, lifetimes, timers};
 use crate::command::{Persistence, ServiceKey};
 use crate::conn::Cold;
 use crate::drop::{DropReason, PassReason};
+use crate::engine::EngineKey;
 use crate::explain::{Eligibility, Event, Explain};
 use crate::flow::{Endpoint, FlowKey, Protocol};
 use crate::ids::{ConnId, DestIndex, FwMark, L4Port, ServiceIndex, TemplateId};
@@ -60,7 +61,7 @@ impl Director {
         let one_packet = spec.one_packet && flow.protocol() == Protocol::UDP;
         let found = match spec.persistence {
             Some(persistence) => self
-                .by_template(seen, service, persistence, mark, x)?
+                .by_template(frame, seen, (service, mark), persistence, x)?
                 .map(|(destination, template)| (destination, Some(template))),
             None if spec.key.mark() == FwMark::NONE && flow.virtual_port() != spec.key.port() => {
                 None
@@ -158,15 +159,16 @@ impl Director {
     /// is to be had.
     fn by_template<X: Explain>(
         &mut self,
+        frame: &Frame<'_>,
         seen: &Seen<'_>,
-        service: ServiceIndex,
+        (service, mark): (ServiceIndex, FwMark),
         persistence: Persistence,
-        mark: FwMark,
         x: &mut X,
     ) -> Result<Option<(DestIndex, TemplateId)>, Verdict> {
         let service_key = self.services.at(service).spec.key;
+        let read = self.engine_reads(frame, seen.headers, service)?;
         let key = template_key(&service_key, &persistence, &seen.headers.flow);
-        if let Some(template) = self.templates.find(&key) {
+        if let Some(template) = self.templates.find(&key, read) {
             let destination = self.templates.template(template).dest;
             let addr = self.dests.at(destination).addr();
             if self.template_is_good(destination) {
@@ -185,10 +187,23 @@ impl Director {
         let with_port = seen.headers.flow.virtual_port() == service_key.port()
             && service_key.port() != L4Port::FTP;
         let port = if with_port { self.dests.at(destination).addr().port } else { L4Port::ANY };
-        let timeout = lifetimes::ticks(persistence.timeout);
-        let Ok(template) = self.templates.insert(&key) else {
+        let template = self.new_template(&key, read, (destination, port), persistence, mark)?;
+        Ok(Some((destination, template)))
+    }
+
+    /// Makes a template.
+    pub(super) fn new_template(
+        &mut self,
+        key: &FlowKey,
+        read: Option<EngineKey<'_>>,
+        (destination, port): (DestIndex, L4Port),
+        persistence: Persistence,
+        mark: FwMark,
+    ) -> Result<TemplateId, Verdict> {
+        let Ok(template) = self.templates.insert(key, read) else {
             return Err(Verdict::Drop(DropReason::TemplateTableFull));
         };
+        let timeout = lifetimes::ticks(persistence.timeout);
         let tick = self.tick();
         let entry = self.templates.template_mut(template);
         (entry.dest, entry.dest_port) = (destination, port);
@@ -196,7 +211,7 @@ impl Director {
         entry.mark = mark;
         self.dests.at_mut(destination).template_begins();
         self.wheel.file(self.template_timer(template), self.now.as_millis() + u64::from(timeout));
-        Ok(Some((destination, template)))
+        Ok(template)
     }
 
     /// Whether a template's destination may still be used (rules R7 to R10).
@@ -294,7 +309,7 @@ impl Director {
         destination.addr().port == L4Port::ANY || other_port
     }
 
-    fn count_opened(&mut self, service: ServiceIndex, destination: DestIndex) {
+    pub(super) fn count_opened(&mut self, service: ServiceIndex, destination: DestIndex) {
         self.dests.front_mut(destination).counters.connections += 1;
         self.services.counters_mut(service).connections += 1;
         self.stats.total.connections += 1;

@@ -44,7 +44,7 @@ impl Director {
         let Some(signal) = signal(headers.l4_header) else { return LEAVE };
         let key = headers.flow.reversed();
         let Some(id) = self.answered(&key, seen.hash, seen.hint) else {
-            return self.orphan(frame, headers, signal);
+            return self.orphan(frame, seen, signal, x);
         };
         self.tell_found(seen, id, &key, x);
         if self.way_of(id).method != Method::Masquerade {
@@ -216,10 +216,23 @@ impl Director {
         self.forward(frame, &Seen { headers: &headers, ..*seen }, &way, x)
     }
 
-    /// A packet that belongs to no connection. It is left to the host, which forwards it as it is, unless
+    /// A packet that belongs to no connection. A real server may open one (rule E4); otherwise it is left to the host, which forwards it as it is, unless
     /// its sender is to be told (`nat_icmp_send`, rule F10).
     #[inline(never)]
-    fn orphan(&mut self, frame: &mut Frame<'_>, headers: &Headers, signal: Signal) -> Verdict {
+    fn orphan<X: Explain>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen<'_>,
+        signal: Signal,
+        x: &mut X,
+    ) -> Verdict {
+        let headers = seen.headers;
+        if signal == Signal::Udp
+            && self.services.any_engine()
+            && let Some(verdict) = self.server_request(frame, seen, x)
+        {
+            return verdict;
+        }
         let ends = match signal {
             Signal::Tcp(flags) => flags.rst(),
             Signal::Udp => false,
@@ -273,7 +286,7 @@ impl Director {
 
     /// The way to a client, for a packet that the kernel would forward: its route, TTL and size are
     /// looked at before anything else, and errors come from the director's own address.
-    fn leave_for_client(
+    pub(super) fn leave_for_client(
         &mut self,
         frame: &mut Frame<'_>,
         seen: &Seen<'_>,
@@ -302,7 +315,7 @@ impl Director {
         Ok((Leaving { port, neighbor, link }, too_big))
     }
 
-    fn send_to_client<X: Explain>(
+    pub(super) fn send_to_client<X: Explain>(
         &mut self,
         frame: &mut Frame<'_>,
         seen: &Seen<'_>,

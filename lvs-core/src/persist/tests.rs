@@ -48,7 +48,7 @@ fn step(table: &mut TemplateTable, model: &mut Model, op: Op) {
     let nth = |model: &Model, n: usize| model.keys().nth(n % model.len().max(1)).copied();
     match op {
         Op::Insert(n) if model.values().any(|&(key, spoilt, _)| key == n && !spoilt) => {}
-        Op::Insert(n) => match table.insert(&key(n)) {
+        Op::Insert(n) => match table.insert(&key(n), None) {
             Ok(id) => assert_eq!(model.insert(id, (n, false, 0)), None, "{id:?} is in use"),
             Err(_) => assert_eq!(model.len() as u32, table.capacity(), "full too early"),
         },
@@ -86,7 +86,7 @@ proptest! {
         one_hash in any::<bool>(),
         ops in prop::collection::vec(op(), 1..200),
     ) {
-        let mut table = TemplateTable::new(capacity, [1, 2]);
+        let mut table = TemplateTable::new(capacity, 8, [1, 2]);
         if one_hash {
             table.hash = FlowHash::constant();
         }
@@ -95,7 +95,7 @@ proptest! {
             step(&mut table, &mut model, op);
             for n in 0..30 {
                 let found = model.iter().find(|(_, (key, spoilt, _))| *key == n && !spoilt);
-                prop_assert_eq!(table.find(&key(n)), found.map(|(&id, _)| id));
+                prop_assert_eq!(table.find(&key(n), None), found.map(|(&id, _)| id));
             }
             for (&id, &(n, spoilt, holds)) in &model {
                 let template = table.template(id);
@@ -110,17 +110,17 @@ proptest! {
 
 #[test]
 fn marks_of_one_number_but_two_families_have_templates_of_their_own() {
-    let mut table = TemplateTable::new(4, [1, 2]);
+    let mut table = TemplateTable::new(4, 8, [1, 2]);
     let mut made = Vec::new();
     for family in [Family::V4, Family::V6] {
         let client = Endpoint { addr: family.unspecified(), port: L4Port::ANY };
         let virt = Endpoint { addr: mark_address(FwMark(1), family), port: L4Port::ANY };
         let key = FlowKey::new(Protocol::IP, client, virt);
-        assert_eq!(table.find(&key), None, "{key:?}");
-        made.push((key, table.insert(&key).unwrap()));
+        assert_eq!(table.find(&key, None), None, "{key:?}");
+        made.push((key, table.insert(&key, None).unwrap()));
     }
     for (key, id) in made {
-        assert_eq!(table.find(&key), Some(id));
+        assert_eq!(table.find(&key, None), Some(id));
     }
 }
 
@@ -134,27 +134,27 @@ fn a_mark_is_written_as_the_kernel_lists_it() {
 
 #[test]
 fn a_spoilt_template_lives_on_with_ports_65535_beside_its_successor() {
-    let mut table = TemplateTable::new(2, [1, 2]);
-    let old = table.insert(&key(1)).unwrap();
+    let mut table = TemplateTable::new(2, 8, [1, 2]);
+    let old = table.insert(&key(1), None).unwrap();
     table.template_mut(old).dest_port = L4Port(80);
     table.template_mut(old).timeout = 360_000;
     table.spoil(old);
     table.spoil(old);
-    let new = table.insert(&key(1)).unwrap();
-    assert_eq!(table.find(&key(1)), Some(new));
+    let new = table.insert(&key(1), None).unwrap();
+    assert_eq!(table.find(&key(1), None), Some(new));
     let template = table.template(old);
     assert_eq!(template.key().virtual_port(), L4Port(65535));
     assert_eq!(template.key().virtual_addr(), key(1).virtual_addr());
     assert_eq!((template.dest_port, template.timeout), (L4Port(65535), 360_000));
-    assert_eq!(table.find(&template.key()), None, "not even by the key it is listed with");
+    assert_eq!(table.find(&template.key(), None), None, "not even by the key it is listed with");
     table.remove(old);
     assert_eq!(walk(&table), [new]);
 }
 
 #[test]
 fn a_new_connection_starts_the_time_over_and_is_counted() {
-    let mut table = TemplateTable::new(1, [1, 2]);
-    let id = table.insert(&key(1)).unwrap();
+    let mut table = TemplateTable::new(1, 8, [1, 2]);
+    let id = table.insert(&key(1), None).unwrap();
     let template = table.template_mut(id);
     template.record_connection(5);
     template.record_connection(9);
@@ -165,8 +165,8 @@ fn a_new_connection_starts_the_time_over_and_is_counted() {
 #[should_panic(expected = "controls connections")]
 #[cfg(debug_assertions)]
 fn a_template_that_controls_connections_must_not_be_removed() {
-    let mut table = TemplateTable::new(1, [1, 2]);
-    let id = table.insert(&key(1)).unwrap();
+    let mut table = TemplateTable::new(1, 8, [1, 2]);
+    let id = table.insert(&key(1), None).unwrap();
     table.hold(id);
     table.remove(id);
 }
@@ -175,7 +175,7 @@ fn a_template_that_controls_connections_must_not_be_removed() {
 #[should_panic(expected = "controls no connection")]
 #[cfg(debug_assertions)]
 fn a_template_cannot_be_released_more_often_than_held() {
-    let mut table = TemplateTable::new(1, [1, 2]);
-    let id = table.insert(&key(1)).unwrap();
+    let mut table = TemplateTable::new(1, 8, [1, 2]);
+    let id = table.insert(&key(1), None).unwrap();
     table.release(id);
 }

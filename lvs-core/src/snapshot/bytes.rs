@@ -1,4 +1,4 @@
-//! Records as bytes: all of one length, little-endian, with a version, for a file or a socket.
+//! Records as bytes: blocks of one length, little-endian, with a version, for a file or a socket.
 //!
 //! ```text
 //! byte 0   version of the format (1)
@@ -9,13 +9,18 @@
 //! service  1, protocol, address, port; or 2, family, mark, and zeros to the same length
 //! times    milliseconds, 64 bits
 //! ```
+//!
+//! Every record is one block, but a template for which a persistence engine read something: its last two
+//! fields are the engine (1 sip) and how many bytes, which follow in one or two blocks more.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::ops::Deref;
 
 use super::{ConnectionRecord, Method, Record, ServerKey, ServerRecord, TemplateRecord};
 use crate::addr::Family;
 use crate::command::ServiceKey;
+use crate::engine::{DATA_MAX, Engine, EngineData};
 use crate::flow::{Endpoint, Protocol};
 use crate::ids::{FwMark, L4Port};
 use crate::state::State;
@@ -29,19 +34,44 @@ const SERVER: u8 = 3;
 const SERVICE: u8 = 4;
 const TOTAL: u8 = 5;
 
+/// Where in a block of a template the engine stands.
+const ENGINE_AT: usize = Record::LEN - 2;
+const SIP: u8 = 1;
+
 impl Record {
-    /// Bytes of a record of any kind.
+    /// Bytes of a block.
     pub const LEN: usize = 160;
+    /// The most bytes that a record has: three blocks.
+    pub const LEN_MAX: usize = Record::LEN + DATA_MAX.next_multiple_of(Record::LEN);
+
+    /// How many bytes the record has whose first block this is: a multiple of [`LEN`](Record::LEN).
+    pub fn len_of(first: &[u8; Record::LEN]) -> usize {
+        match (first[1], first[ENGINE_AT]) {
+            (TEMPLATE, 1..) => Record::LEN + blocks_of(first[ENGINE_AT + 1]),
+            _ => Record::LEN,
+        }
+    }
 
     /// The record as bytes; times are cut to milliseconds.
-    pub fn to_bytes(&self) -> [u8; Record::LEN] {
-        let mut bytes = [0; Record::LEN];
-        let mut out = Writer { bytes: &mut bytes, at: 0 };
+    pub fn to_bytes(&self) -> RecordBytes {
+        let mut all = RecordBytes { bytes: [0; Record::LEN_MAX], len: Record::LEN };
+        let Some((bytes, more)) = all.bytes.split_first_chunk_mut() else { return all };
+        let mut out = Writer { bytes, at: 0 };
         out.u8(VERSION);
         match self {
             Record::Template(template) => {
                 out.u8(TEMPLATE);
                 out.template(template);
+                if let Some(read) = &template.engine {
+                    let data = read.data();
+                    out.at = ENGINE_AT;
+                    out.u8(match read.engine() {
+                        Engine::Sip => SIP,
+                    });
+                    out.u8(data.len() as u8);
+                    more[..data.len()].copy_from_slice(data);
+                    all.len += blocks_of(data.len() as u8);
+                }
             }
             Record::Connection(connection) => {
                 out.u8(CONNECTION);
@@ -64,21 +94,36 @@ impl Record {
                 out.counters(counters);
             }
         }
-        bytes
+        all
     }
 
-    /// The record that bytes stand for.
+    /// The first of the records that stand one behind the other in `bytes`, and the bytes behind it; `None` at
+    /// their end.
+    pub fn first_of(bytes: &[u8]) -> Option<(Result<Record, DecodeError>, &[u8])> {
+        let len = bytes.first_chunk().map_or(bytes.len(), Record::len_of).min(bytes.len());
+        let (first, rest) = bytes.split_at(len);
+        (!first.is_empty()).then(|| (Record::from_bytes(first), rest))
+    }
+
+    /// The record that bytes stand for: as many as [`len_of`](Record::len_of) says.
     ///
     /// # Errors
     /// If they are of another version, or stand for no record.
-    pub fn from_bytes(bytes: &[u8; Record::LEN]) -> Result<Record, DecodeError> {
-        let mut input = Reader { bytes, at: 0 };
+    pub fn from_bytes(bytes: &[u8]) -> Result<Record, DecodeError> {
+        let cut_off = DecodeError::Damaged { offset: bytes.len() };
+        let (block, more) = bytes.split_first_chunk::<{ Record::LEN }>().ok_or(cut_off)?;
+        let mut input = Reader { bytes: block, at: 0 };
         match input.u8() {
             VERSION => {}
             version => return Err(DecodeError::Version(version)),
         }
+        let mut fields = Record::LEN;
         let record = match input.u8() {
-            TEMPLATE => Record::Template(input.template()?),
+            TEMPLATE => {
+                let template = input.template()?;
+                fields = ENGINE_AT;
+                Record::Template(TemplateRecord { engine: engine_data(block, more)?, ..template })
+            }
             CONNECTION => Record::Connection(input.connection()?),
             SERVER => Record::Server(ServerRecord {
                 server: input.server()?,
@@ -90,10 +135,68 @@ impl Record {
             TOTAL => Record::Total(input.counters()),
             _ => return Err(DecodeError::Damaged { offset: 1 }),
         };
-        match bytes[input.at..].iter().position(|&byte| byte != 0) {
-            None => Ok(record),
-            Some(further) => Err(DecodeError::Damaged { offset: input.at + further }),
+        if let Some(further) = block[input.at..fields].iter().position(|&byte| byte != 0) {
+            return Err(DecodeError::Damaged { offset: input.at + further });
         }
+        match bytes.len() == Record::len_of(block) {
+            true => Ok(record),
+            false => Err(cut_off),
+        }
+    }
+}
+
+/// Bytes of the blocks that so many bytes of an engine's take.
+fn blocks_of(len: u8) -> usize {
+    usize::from(len).next_multiple_of(Record::LEN)
+}
+
+/// What an engine read, from a template's first block and those behind it.
+fn engine_data(block: &[u8; Record::LEN], more: &[u8]) -> Result<Option<EngineData>, DecodeError> {
+    let engine = match (block[ENGINE_AT], block[ENGINE_AT + 1]) {
+        (0, 0) => return Ok(None),
+        (SIP, 1..) => Engine::Sip,
+        _ => return Err(DecodeError::Damaged { offset: ENGINE_AT }),
+    };
+    let len = usize::from(block[ENGINE_AT + 1]);
+    let Some((data, padding)) = more.split_at_checked(len) else {
+        return Err(DecodeError::Damaged { offset: Record::LEN + more.len() });
+    };
+    if let Some(further) = padding.iter().position(|&byte| byte != 0) {
+        return Err(DecodeError::Damaged { offset: Record::LEN + len + further });
+    }
+    Ok(EngineData::new(engine, data))
+}
+
+/// A record as bytes: one block of [`Record::LEN`], or up to three.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RecordBytes {
+    bytes: [u8; Record::LEN_MAX],
+    len: usize,
+}
+
+impl Deref for RecordBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl AsRef<[u8]> for RecordBytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl core::borrow::Borrow<[u8]> for RecordBytes {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for RecordBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 
@@ -362,6 +465,8 @@ impl Reader<'_> {
             client: self.addr()?,
             virt: self.endpoint()?,
             server: self.server()?,
+            // It stands behind the other fields.
+            engine: None,
             port: L4Port(self.u16()),
             timeout: self.duration(),
             idle: self.duration(),

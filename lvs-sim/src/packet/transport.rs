@@ -27,9 +27,10 @@ pub(super) fn segment(packet: &Packet) -> (IpNumber, Vec<u8>) {
     }
 }
 
-/// `ABC…Z` over and over.
-fn payload(len: usize) -> Vec<u8> {
-    (b'A'..=b'Z').cycle().take(len).collect()
+/// What is written out, or `ABC…Z` over and over.
+fn payload(packet: &Packet) -> Vec<u8> {
+    let letters = || (b'A'..=b'Z').cycle().take(packet.options.len).collect();
+    packet.data.clone().unwrap_or_else(letters)
 }
 
 fn tcp(packet: &Packet, flags: u8) -> Vec<u8> {
@@ -50,7 +51,7 @@ fn tcp(packet: &Packet, flags: u8) -> Vec<u8> {
     header.urg = has(5);
     header.ece = has(6);
     header.cwr = has(7);
-    let payload = payload(options.len);
+    let payload = payload(packet);
     let checksum = match (packet.source.addr, packet.destination.addr) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {
             header.calc_checksum_ipv4_raw(a.octets(), b.octets(), &payload)
@@ -69,7 +70,7 @@ fn tcp(packet: &Packet, flags: u8) -> Vec<u8> {
 }
 
 fn udp(packet: &Packet) -> Vec<u8> {
-    let payload = payload(packet.options.len);
+    let payload = payload(packet);
     let (from, to) = (packet.source.port.0, packet.destination.port.0);
     let header = match (packet.source.addr, packet.destination.addr) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {
@@ -108,7 +109,7 @@ fn ipv6(a: std::net::Ipv6Addr, b: std::net::Ipv6Addr) -> etherparse::Ipv6Header 
 
 /// A common header and one chunk (RFC 9260 §3), with the values of the recordings.
 fn sctp(packet: &Packet, chunk: u8) -> Vec<u8> {
-    let payload = payload(packet.options.len);
+    let payload = payload(packet);
     let or = |default: &[u8]| if payload.is_empty() { default.to_vec() } else { payload.clone() };
     let body = match chunk {
         // INIT, INIT ACK: tag 7, window 65535, one stream each way, first number 1.
@@ -176,7 +177,7 @@ fn icmp(
     let mut bytes = vec![ty, code, 0, 0];
     if matches!(kind, IcmpKind::Echo | IcmpKind::EchoReply) {
         bytes.extend_from_slice(&ECHO);
-        bytes.extend_from_slice(&payload(options.len));
+        bytes.extend_from_slice(&payload(packet));
     } else {
         bytes.extend_from_slice(&options.mtu.unwrap_or(0).to_be_bytes());
         if let Some(quoted) = quoted {

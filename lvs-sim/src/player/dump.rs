@@ -14,7 +14,8 @@ impl Player<'_> {
     pub(super) fn dump(&mut self, time: &str, what: Dump) {
         self.record.dump(time, what.name());
         match what {
-            Dump::Conns => self.dump_connections(),
+            Dump::Conns => self.dump_connections(&["-Lcn"]),
+            Dump::Engines => self.dump_connections(&["-Lcn", "--persistent-conn"]),
             Dump::Proc => self.dump_proc(),
             Dump::Sysctls => {
                 let lines = self.host.sysctls.listing(self.director.tunables());
@@ -33,9 +34,9 @@ impl Player<'_> {
         }
     }
 
-    /// `ipvsadm -Lcn` without its titles and `/proc/net/ip_vs_conn`, both sorted.
-    fn dump_connections(&mut self) {
-        let ran = self.run_ipvsadm(&["-Lcn"]);
+    /// Connections without their titles and `/proc/net/ip_vs_conn`, both sorted.
+    fn dump_connections(&mut self, words: &[&str]) {
+        let ran = self.run_ipvsadm(words);
         let mut lines: Vec<&str> = ran.output.lines().skip(2).collect();
         lines.sort_by_cached_key(|line| {
             let mut words: Vec<&str> = line.split_whitespace().collect();

@@ -190,6 +190,7 @@ fn fitting_limits(scenario: &Scenario) -> Limits {
     Limits {
         connections_max: flows,
         templates_max: flows,
+        engine_templates_max: if scenario.engine { flows } else { 0 },
         services_max: places,
         destinations_max: places,
         mark_rules_max: places,

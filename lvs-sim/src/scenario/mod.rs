@@ -8,6 +8,7 @@ mod address;
 mod error;
 mod packet;
 mod parse;
+mod payload;
 mod sync;
 
 #[cfg(test)]
@@ -34,6 +35,9 @@ pub struct Scenario {
     pub title: String,
     /// The network that the directives and commands describe.
     pub network: Network,
+    /// Whether there is the persistence engine `sip` (`@engine sip`): in the recorded kernel it is a module,
+    /// and without it `--pe sip` is refused.
+    pub engine: bool,
     /// What happens, in order.
     pub events: Vec<Event>,
 }
@@ -137,6 +141,8 @@ pub enum Dump {
     Sysctls,
     /// The entries that the director's own master announced since the last such dump.
     Sync,
+    /// `-Lcn --persistent-conn`: connections with the data of persistence engines.
+    Engines,
 }
 
 impl Dump {
@@ -155,6 +161,7 @@ impl Dump {
         Dump::Daemon,
         Dump::Sysctls,
         Dump::Sync,
+        Dump::Engines,
     ];
 
     /// The word of the scenario language.
@@ -173,6 +180,7 @@ impl Dump {
             Dump::Daemon => "daemon",
             Dump::Sysctls => "sysctls",
             Dump::Sync => "sync",
+            Dump::Engines => "engines",
         }
     }
 }
@@ -207,6 +215,8 @@ pub struct Packet {
     pub body: Body,
     /// How it is cut, if it comes in fragments.
     pub fragments: Option<Fragments>,
+    /// The payload, if it is written out (`data=`).
+    pub data: Option<Vec<u8>>,
     /// Everything else about it.
     pub options: PacketOptions,
 }
@@ -284,7 +294,7 @@ impl Fragments {
 /// The options of a packet; `None` is the default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PacketOptions {
-    /// Bytes of payload.
+    /// Bytes of payload, where it is not written out.
     pub len: usize,
     /// TTL or hop limit, 64.
     pub ttl: Option<u8>,

@@ -5,7 +5,7 @@ use lvs_core::addr::Family;
 use super::address::{self, EXPANSION_MAX};
 use super::error::{Mistake, Word, Words};
 use super::{
-    Body, Fragments, IcmpKind, Packet, PacketOptions, Quoted, SCTP_CHUNKS, Side, TCP_FLAGS,
+    Body, Fragments, IcmpKind, Packet, PacketOptions, Quoted, SCTP_CHUNKS, Side, TCP_FLAGS, payload,
 };
 
 /// The longest payload: an IPv4 packet may have 65,535 bytes, headers included.
@@ -77,6 +77,7 @@ pub(super) fn packets(words: &mut Words<'_>) -> Result<Vec<Packet>, Mistake> {
                 destination: *destination,
                 body: body.clone(),
                 fragments: fragmented.then(|| tail.fragments.clone()),
+                data: tail.data.clone(),
                 options: tail.options,
             });
         }
@@ -149,6 +150,7 @@ struct Tail<'a> {
     text: String,
     flags: Option<Word<'a>>,
     options: PacketOptions,
+    data: Option<Vec<u8>>,
     fragments: Fragments,
     send: Option<Word<'a>>,
     end: Option<Word<'a>>,
@@ -160,6 +162,7 @@ impl<'a> Tail<'a> {
             text: String::new(),
             flags: None,
             options: PacketOptions::default(),
+            data: None,
             fragments: Fragments::default(),
             send: None,
             end: None,
@@ -195,6 +198,16 @@ impl<'a> Tail<'a> {
     ) -> Result<(), Mistake> {
         let options = &mut self.options;
         match key.text {
+            "data" => {
+                let data = payload::bytes(value)?;
+                if data.len() > PAYLOAD_MAX {
+                    return Err(Mistake::at(
+                        value,
+                        format!("a payload has at most {PAYLOAD_MAX} bytes"),
+                    ));
+                }
+                self.data = Some(data);
+            }
             "len" => options.len = number(value, PAYLOAD_MAX as u64)? as usize,
             "ttl" => options.ttl = Some(number(value, 255)? as u8),
             "tos" => options.tos = Some(number(value, 255)? as u8),
@@ -236,7 +249,7 @@ impl<'a> Tail<'a> {
 }
 
 const OPTIONS: &str =
-    "options are len=, ttl=, tos=, id=, df=, seq=, ack=, csum=, code=, mtu=, at=, send=";
+    "options are len=, data=, ttl=, tos=, id=, df=, seq=, ack=, csum=, code=, mtu=, at=, send=";
 
 fn body(
     kind: Word<'_>,

@@ -42,6 +42,7 @@ impl Scenario {
             name: name.strip_suffix(".lvs").unwrap_or(&name).to_owned(),
             title: reader.title,
             network: reader.network.finish(),
+            engine: reader.engine,
             events: reader.events,
         })
     }
@@ -51,6 +52,7 @@ impl Scenario {
 struct Reader {
     title: String,
     network: NetworkBuilder,
+    engine: bool,
     events: Vec<Event>,
     last: Instant,
 }
@@ -125,6 +127,17 @@ impl Reader {
                 self.network.transparent(FwMark(mark));
                 words.finish("@transparent MARK")
             }
+            "@engine" => {
+                let word = words.expect("an engine's name")?;
+                if word.text != "sip" {
+                    return Err(Mistake::at(
+                        word,
+                        format!("'{}' is no persistence engine; there is sip", word.text),
+                    ));
+                }
+                self.engine = true;
+                words.finish("@engine sip")
+            }
             "@mtu" => {
                 let side = match words.expect("client or server")? {
                     side if side.text.starts_with('c') => Side::Clients,
@@ -148,7 +161,7 @@ impl Reader {
                 name,
                 format!(
                     "{other} is no directive; there are @vip, @novip, @server, @noneigh, @unreachable, \
-                     @mtu and @transparent"
+                     @mtu, @transparent and @engine"
                 ),
             )),
         }

@@ -129,13 +129,23 @@ impl Kernel {
     ) -> Result<(), Failure> {
         let broken = |e: std::io::Error| Failure::Broken(format!("{}: {e}", out.display()));
         fs::create_dir_all(out).map_err(broken)?;
+        // A kernel has a persistence engine for all its namespaces or for none.
+        let (with_engine, without): (Vec<_>, Vec<_>) =
+            scenarios.iter().map(PathBuf::as_path).partition(|path| wants_engine(path));
+        for scenarios in [without, with_engine].iter().filter(|scenarios| !scenarios.is_empty()) {
+            self.record_alike(scenarios, out, load)?;
+        }
+        Ok(())
+    }
+
+    /// Scenarios that want the same modules.
+    fn record_alike(&self, scenarios: &[&Path], out: &Path, load: f64) -> Result<(), Failure> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from).min(4);
         let count = processors.min(scenarios.len());
         let mut guests = Vec::new();
         let program = format!("python3 -B '{}'", self.agent.display());
         for number in 0..count {
-            let share: Vec<&Path> =
-                scenarios.iter().skip(number).step_by(count).map(PathBuf::as_path).collect();
+            let share: Vec<&Path> = scenarios.iter().skip(number).step_by(count).copied().collect();
             let config = json!({ "scenarios": share, "out": out, "load": load });
             let boot = Boot { program: &program, config, memory_mib: MEMORY_MIB, processor: None };
             guests.push(Guest::boot(self, number, boot).map_err(Failure::Broken)?);
@@ -290,6 +300,12 @@ fn init(program: &str, directory: &Path) -> String {
          echo o > /proc/sysrq-trigger\n\
          sleep 30\n"
     )
+}
+
+/// Whether a scenario asks for the module of a persistence engine.
+fn wants_engine(path: &Path) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().any(|line| line.split_whitespace().next() == Some("@engine"))
 }
 
 /// How long the events of a scenario last.

@@ -106,6 +106,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
     let limits = Limits {
         connections_max: args.connections_max,
         templates_max: args.templates_max,
+        engine_templates_max: args.engine_templates_max,
         ..Limits::default()
     };
     limits.check()?;

@@ -14,6 +14,7 @@ use crate::command::{
     Command, ForwardingMethod, IcmpPacing, MarkRule, Neighborhood, Persistence, PortSpec,
     ServiceSpec, TimeoutsSpec, Tunables, Tunnel,
 };
+use crate::engine::{Engine, EngineData};
 use crate::ids::{FwMark, PortId};
 use crate::io::{Frame, Verdict};
 use crate::limits::Limits;
@@ -341,7 +342,7 @@ proptest! {
         } else {
             // A template that went on for connections which ended on the way goes on for a minute.
             let connections = |all: &[ConnectionEntry]| -> Vec<ConnectionEntry> {
-                all.iter().filter(|entry| !entry.template).copied().collect()
+                all.iter().filter(|entry| !entry.template).cloned().collect()
             };
             prop_assert_eq!(connections(&there), connections(&here));
             prop_assert!(there.iter().all(|entry| here.contains(entry)));
@@ -403,6 +404,7 @@ fn any_record() -> impl Strategy<Value = (Record, u64)> {
                     client,
                     virt,
                     server,
+                    engine: EngineData::new(Engine::Sip, &[b'a'; 255][..idle as usize % 256]),
                     port: L4Port(80),
                     timeout: ms(timeout),
                     idle: ms(idle),

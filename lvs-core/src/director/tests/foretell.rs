@@ -47,7 +47,7 @@ fn question(client: u8, port: u16, flags: &str) -> Question {
         _ => TcpFlags::RST,
     });
     let signal = Signal::Tcp(TcpFlags(bits.fold(0, |all, flag| all | flag.0)));
-    Question { port: PORT, flow, signal }
+    Question { port: PORT, flow, signal, data: None }
 }
 
 fn told(world: &mut World, question: &Question) -> Vec<Event> {

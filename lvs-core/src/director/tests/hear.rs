@@ -148,7 +148,7 @@ fn a_template_leads_new_connections_and_keeps_its_server() {
     assert_eq!(world.hear(template(3)), Heard::Taken);
     let other = Announcement { timeout: Duration::from_secs(200), ..template(4) };
     assert_eq!(world.hear(other), Heard::Updated, "whichever server is announced");
-    let entry = world.entries()[0];
+    let entry = &world.entries()[0];
     assert_eq!((entry.destination.addr, entry.expires.as_secs()), (server(3), 200));
     assert_eq!((world.load(3).2, world.load(4).2), (1, 0));
     assert!((1..9).all(|port| world.tcp(7, port, "S") == Some(3)));

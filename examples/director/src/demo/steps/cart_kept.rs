@@ -23,7 +23,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<(), DemoError> {
     )?;
     let template = scene.template(shopper)?;
     scene.fact(
-        template.is_some_and(|template| template.client.port.0 == 0),
+        template.as_ref().is_some_and(|template| template.client.port.0 == 0),
         "the last line, with client port 0, is the memory: the persistence template",
     )?;
     let other = scene.client();
