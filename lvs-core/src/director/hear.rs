@@ -247,9 +247,10 @@ impl Director {
         if let Some(&index) = self.unbound.get(&addr).filter(|&&at| dests.is_unbound_to(at, addr)) {
             return Ok(index);
         }
-        // Half of the table is left to servers of the rules, whatever a master announces.
-        let most = (self.limits.destinations_max / 2).max(1) as usize;
-        if self.unbound.len() >= most {
+        // Half of each table is left to servers of the rules, whatever a master announces.
+        let limits = &self.limits;
+        let most = (limits.destinations_max.min(limits.neighbors_max) / 2).max(1) as usize;
+        if self.unbound.len() >= most && self.may_purge() {
             self.dests.forget_idle_unbound();
             let dests = &self.dests;
             self.unbound.retain(|&addr, &mut at| dests.is_unbound_to(at, addr));

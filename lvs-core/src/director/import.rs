@@ -278,13 +278,23 @@ impl Director {
             return Ok(index);
         }
         let most = usize::from(TIMEOUTS_MAX) - TIMEOUTS_KEPT;
-        if self.timeouts.len() >= most {
+        if self.timeouts.len() >= most && self.may_purge() {
             self.forget_timeouts();
         }
         if self.timeouts.len() >= most {
             return Err(ImportError::Timeouts);
         }
         self.timeouts.intern(ticks).map_err(|_| ImportError::Timeouts)
+    }
+
+    /// Whether what nobody needs any more may be looked for in a whole table: once a second, however
+    /// often what is taken over would find no room.
+    pub(super) fn may_purge(&mut self) -> bool {
+        let due = self.now >= self.next_purge;
+        if due {
+            self.next_purge = self.now + Duration::from_secs(1);
+        }
+        due
     }
 
     fn tick_before(&self, time: Duration) -> u32 {

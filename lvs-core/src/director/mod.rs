@@ -161,6 +161,8 @@ pub struct Director {
     next_unlisted_check: Option<Instant>,
     next_probe: Option<Instant>,
     next_reclaim: Option<Instant>,
+    /// Not before this is a whole table searched for the sake of one record.
+    next_purge: Instant,
     /// Commands carried out so far.
     commands: u32,
 }
@@ -251,6 +253,7 @@ impl Director {
             next_unlisted_check: None,
             next_probe: None,
             next_reclaim: None,
+            next_purge: Instant::ZERO,
             commands: 1,
             limits,
         })

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 
 use crate::addr::{MacAddr, Prefix};
 use crate::command::{
-    Command, DestinationSpec, ForwardingMethod, PortSpec, ServiceKey, ServiceSpec, TimeoutsSpec,
-    Tunables, Tunnel,
+    Command, DestinationSpec, ForwardingMethod, PortSpec, ServiceKey, ServiceSpec, SyncRoles,
+    TimeoutsSpec, Tunables, Tunnel,
 };
 use crate::dest::Hop;
 use crate::director::Director;
@@ -45,6 +45,8 @@ enum Step {
     Mtu(u32),
     TcpTimeout(u64),
     Expire(bool),
+    /// Whether the one that knows the short way is a master of synchronisation, which closes it.
+    Master(bool),
     Zero,
     Clear,
 }
@@ -97,6 +99,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => prop_oneof![Just(1500u32), Just(1280), Just(9000), Just(100_000)].prop_map(Step::Mtu),
         1 => (1u64..900).prop_map(Step::TcpTimeout),
         1 => any::<bool>().prop_map(Step::Expire),
+        1 => any::<bool>().prop_map(Step::Master),
         1 => Just(Step::Zero),
         1 => Just(Step::Clear),
     ]
@@ -230,6 +233,10 @@ impl World {
                 let tunables = Tunables { expire_nodest_conn, ..Tunables::default() };
                 self.apply(Command::SetTunables(tunables));
             }
+            Step::Master(master) => {
+                let roles = SyncRoles { master: master && !self.long_way, backup: false };
+                self.apply(Command::SetSyncRoles(roles));
+            }
             Step::Zero => {
                 self.apply(Command::Zero(None));
             }
@@ -270,6 +277,7 @@ impl World {
 
     /// Takes what the director sends of its own, packets that waited among it.
     fn drain(&mut self) {
+        while self.director.poll_announcement().is_some() {}
         let mut slot = vec![0; 4096];
         loop {
             let mut frame = Frame::new(&mut slot, 128, 0, PORT);
