@@ -161,6 +161,36 @@ amqp 5672/tcp
 http-alt 8080/tcp webcache
 ";
 
+/// Names as the machine knew them that recorded what ipvsadm says.
+#[cfg(test)]
+pub(crate) struct RecordingMachine(Services);
+
+#[cfg(test)]
+impl RecordingMachine {
+    pub(crate) fn new() -> RecordingMachine {
+        RecordingMachine(Services::well_known())
+    }
+}
+
+#[cfg(test)]
+impl Names for RecordingMachine {
+    fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+        self.0.port(name, protocol)
+    }
+
+    fn service(&self, port: u16, protocol: Protocol) -> Option<String> {
+        self.0.service(port, protocol)
+    }
+
+    fn host(&self, addr: IpAddr) -> Option<String> {
+        addr.is_loopback().then(|| "localhost".to_owned())
+    }
+
+    fn address(&self, name: &str) -> Option<IpAddr> {
+        (name == "localhost").then(|| [127, 0, 0, 1].into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use crate::pattern::{Digest, Pattern};
+use crate::pattern::{Digest, write_pattern};
 
 /// How long a client waits for a connection, and for each piece of an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,7 +74,7 @@ pub fn fetch_from(target: SocketAddr, path: &str, source: Option<IpAddr>) -> io:
     Ok(Response { status, body })
 }
 
-/// Downloads the first `len` bytes of the [`Pattern`] from an [`HttpServer`](crate::HttpServer) and
+/// Downloads the first `len` bytes of the [`Pattern`](crate::Pattern) from an [`HttpServer`](crate::HttpServer) and
 /// returns the number of bytes and their SHA-256.
 ///
 /// # Errors
@@ -89,7 +89,7 @@ pub fn download(target: SocketAddr, len: u64) -> io::Result<(u64, String)> {
     digest_of(&mut reader, u64::MAX)
 }
 
-/// Uploads the first `len` bytes of the [`Pattern`] to an [`HttpServer`](crate::HttpServer) and returns
+/// Uploads the first `len` bytes of the [`Pattern`](crate::Pattern) to an [`HttpServer`](crate::HttpServer) and returns
 /// the SHA-256 that the server computed.
 ///
 /// # Errors
@@ -102,20 +102,6 @@ pub fn upload(target: SocketAddr, len: u64) -> io::Result<String> {
     let mut body = String::new();
     reader.read_to_string(&mut body)?;
     if status == 200 { Ok(body.trim().to_owned()) } else { Err(malformed(&body)) }
-}
-
-/// Sends the first `len` bytes of the pattern.
-fn write_pattern(mut stream: impl Write, len: u64) -> io::Result<()> {
-    let mut pattern = Pattern::new();
-    let mut buffer = vec![0u8; 64 * 1024];
-    let mut left = len;
-    while left > 0 {
-        let n = left.min(buffer.len() as u64) as usize;
-        pattern.fill(&mut buffer[..n]);
-        stream.write_all(&buffer[..n])?;
-        left -= n as u64;
-    }
-    Ok(())
 }
 
 /// Reads at most `len` bytes and returns how many there were and their SHA-256.

@@ -1,6 +1,7 @@
 //! Bytes that look random and are the same every time, and their SHA-256.
 
 use std::fmt;
+use std::io::{self, Write};
 
 use sha2::{Digest as _, Sha256};
 
@@ -64,18 +65,35 @@ impl Digest {
     }
 }
 
-/// The SHA-256 of the first `len` bytes of a [`Pattern`].
-pub fn digest_of_pattern(len: u64) -> String {
-    let mut digest = Digest::new();
+impl Write for Digest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes the first `len` bytes of a [`Pattern`].
+pub(crate) fn write_pattern(mut to: impl Write, len: u64) -> io::Result<()> {
     let mut pattern = Pattern::new();
     let mut buffer = vec![0u8; 64 * 1024];
     let mut left = len;
     while left > 0 {
         let n = left.min(buffer.len() as u64) as usize;
         pattern.fill(&mut buffer[..n]);
-        digest.update(&buffer[..n]);
+        to.write_all(&buffer[..n])?;
         left -= n as u64;
     }
+    Ok(())
+}
+
+/// The SHA-256 of the first `len` bytes of a [`Pattern`].
+pub fn digest_of_pattern(len: u64) -> String {
+    let mut digest = Digest::new();
+    write_pattern(&mut digest, len).expect("a digest takes all");
     digest.finish()
 }
 

@@ -1,30 +1,5 @@
-use std::net::IpAddr;
-
-use lvs_core::flow::Protocol;
-
 use super::*;
-use crate::names::Services;
-
-/// The names that the recording machine knew.
-struct Recorded(Services);
-
-impl Names for Recorded {
-    fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
-        self.0.port(name, protocol)
-    }
-
-    fn service(&self, port: u16, protocol: Protocol) -> Option<String> {
-        self.0.service(port, protocol)
-    }
-
-    fn host(&self, _addr: IpAddr) -> Option<String> {
-        None
-    }
-
-    fn address(&self, name: &str) -> Option<IpAddr> {
-        (name == "localhost").then(|| "127.0.0.1".parse().unwrap())
-    }
-}
+use crate::names::RecordingMachine;
 
 fn words(line: &str) -> Vec<String> {
     let line = crate::words::lines(line).next();
@@ -32,7 +7,7 @@ fn words(line: &str) -> Vec<String> {
 }
 
 fn answer(line: &str) -> String {
-    match parse(&words(line), &Recorded(Services::well_known())) {
+    match parse(&words(line), &RecordingMachine::new()) {
         Ok(_) => "ok".to_owned(),
         Err(refusal) => format!("exit {}\n    ! {refusal}", refusal.status()),
     }

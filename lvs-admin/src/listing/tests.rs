@@ -15,24 +15,7 @@ use lvs_core::time::Duration;
 
 use super::*;
 use crate::ipvsadm::{self, Action};
-use crate::names::Services;
-
-/// The names that the recording machine knew.
-struct Recorded(Services);
-
-impl Names for Recorded {
-    fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
-        self.0.port(name, protocol)
-    }
-
-    fn service(&self, port: u16, protocol: Protocol) -> Option<String> {
-        self.0.service(port, protocol)
-    }
-
-    fn host(&self, addr: IpAddr) -> Option<String> {
-        addr.is_loopback().then(|| "localhost".to_owned())
-    }
-}
+use crate::names::RecordingMachine;
 
 type RateTable = HashMap<(ServiceKey, Option<Endpoint>), Rates>;
 
@@ -145,7 +128,7 @@ fn with_ends(text: &str) -> String {
 fn list(line: &str, data: &str) -> String {
     let (entries, rates) = read(data);
     let request = request(line);
-    let names = Recorded(Services::well_known());
+    let names = RecordingMachine::new();
     let listing = Listing::new(Header::default(), request, &names);
     let entries = match request.service {
         Some(_) => vec![find(&entries, &request).unwrap().clone()],
@@ -198,7 +181,7 @@ fn an_unsorted_listing_keeps_the_directors_order() {
 #[test]
 fn saved_rules_are_those_of_ipvsadm() {
     let (entries, _) = read(recorded!("services.txt"));
-    let names = Recorded(Services::well_known());
+    let names = RecordingMachine::new();
     for (numeric, expected) in [(true, recorded!("Sn.txt")), (false, recorded!("S.txt"))] {
         let mut text = String::new();
         save(&mut text, &entries, &names, numeric).unwrap();
@@ -252,7 +235,7 @@ fn listings_of_connections_are_those_of_ipvsadm_byte_for_byte() {
         ("-Lcn --persistent-conn", recorded!("Lcn-persistent-conn.txt")),
     ];
     for (line, expected) in listings {
-        let names = Recorded(Services::well_known());
+        let names = RecordingMachine::new();
         let listing = Listing::new(Header::default(), request(line), &names);
         let mut text = String::new();
         listing.connections_title(&mut text).unwrap();

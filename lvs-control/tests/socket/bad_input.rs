@@ -39,6 +39,16 @@ fn still_answers(running: &Running) {
     assert!(matches!(&replies[..], [Ok(Reply::About(_))]), "{replies:?}");
 }
 
+/// The director answers as soon as there is a place for one more client.
+fn wait_until_answered(running: &Running) {
+    wait_until("the director answers", || {
+        running
+            .client()
+            .ask(Request::About)
+            .is_ok_and(|mut replies| matches!(replies.next(), Some(Ok(Reply::About(_)))))
+    });
+}
+
 #[test]
 fn malformed_requests_are_refused_with_a_text_and_the_connection_ends() {
     let running = Running::start();
@@ -123,12 +133,7 @@ fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
         let _ = stream.write_all(b"{\"version\":1,\"request\":\"connections\"}\n");
     }
     // Their places are free again.
-    wait_until("the director answers", || {
-        running
-            .client()
-            .ask(Request::About)
-            .is_ok_and(|mut replies| matches!(replies.next(), Some(Ok(Reply::About(_)))))
-    });
+    wait_until_answered(&running);
 }
 
 #[test]
@@ -155,12 +160,7 @@ fn ten_thousand_connections_are_refused_beyond_a_number_and_do_no_harm() {
     let others = 40;
     assert!(most <= before + CONNECTIONS_MAX + others, "{most} threads, {before} before");
     drop(held);
-    wait_until("the director answers", || {
-        running
-            .client()
-            .ask(Request::About)
-            .is_ok_and(|mut replies| matches!(replies.next(), Some(Ok(Reply::About(_)))))
-    });
+    wait_until_answered(&running);
 }
 
 #[test]
@@ -195,15 +195,7 @@ fn a_reader_that_never_reads_holds_up_nobody_and_is_let_go() {
     let done = running.turns.load(Ordering::SeqCst);
     assert!(done < 300, "{done} turns: what nobody reads is listed all the same");
     still_answers(&running);
-    let mut count = 0;
-    let take = |reply| {
-        if let Reply::Connections(entries) = reply {
-            count += entries.len();
-        }
-        Ok(())
-    };
-    running.client().for_each(Request::Connections, take).unwrap();
-    assert_eq!(count, 100_000);
+    assert_eq!(running.count_connections(), 100_000);
     // In the end its connection is closed, before its listing is whole.
     let mut text = Vec::new();
     std::thread::sleep(Duration::from_millis(1500));

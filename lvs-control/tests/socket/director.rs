@@ -13,7 +13,9 @@ use lvs_admin::rules::{MarkLine, Rules, Setting};
 use lvs_control::console::Console;
 use lvs_control::data::{About, Daemon, Plan};
 use lvs_control::server::Patience;
-use lvs_control::{Asker, Client, Desk, Program, Refusal, ServerError, transaction};
+use lvs_control::{
+    Asker, Client, Desk, Program, Refusal, Reply, Request, ServerError, transaction,
+};
 use lvs_core::command::{Command, ServiceKey};
 use lvs_core::director::Director;
 use lvs_core::flow::Endpoint;
@@ -208,6 +210,19 @@ impl Running {
         let asker = desk.asker();
         go.send(desk).expect("the thread waits for its desk");
         Ok(Running { path, stop, turns, asker, thread: Some(thread) })
+    }
+
+    /// How many connections it lists.
+    pub(crate) fn count_connections(&self) -> usize {
+        let mut count = 0;
+        let take = |reply| {
+            if let Reply::Connections(entries) = reply {
+                count += entries.len();
+            }
+            Ok(())
+        };
+        self.client().for_each(Request::Connections, take).unwrap();
+        count
     }
 
     pub(crate) fn client(&self) -> Client {
