@@ -34,12 +34,7 @@ fn obey(rules: &Rules) {
         }
     }
     let mark_rules = rules.mark_rules(port).expect("they were made before");
-    let running = Running {
-        services: &director.services(Instant::ZERO),
-        timeouts: director.timeouts(),
-        tunables: *director.tunables(),
-        mark_rules: &mark_rules,
-        daemons: &[],
-    };
+    let services = director.services(Instant::ZERO);
+    let running = Running { mark_rules: &mark_rules, ..Running::of(&director, &services) };
     assert_eq!(diff(&running, rules, &mark_rules), []);
 }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use lvs_core::command::{Command, DestinationSpec, MarkRule, ServiceKey, TimeoutsSpec, Tunables};
+use lvs_core::director::Director;
 use lvs_core::flow::Endpoint;
 use lvs_core::listing::{ServiceEntry, TimeoutsEntry};
 use lvs_core::time::Duration;
@@ -31,6 +32,19 @@ pub struct Running<'a> {
     pub mark_rules: &'a [MarkRule],
     /// Its synchronisation daemons.
     pub daemons: &'a [DaemonSpec],
+}
+
+impl<'a> Running<'a> {
+    /// That of a director without synchronisation daemons. `services` are all that it lists.
+    pub fn of(director: &'a Director, services: &'a [ServiceEntry]) -> Running<'a> {
+        Running {
+            services,
+            timeouts: director.timeouts(),
+            tunables: *director.tunables(),
+            mark_rules: director.mark_rules(),
+            daemons: &[],
+        }
+    }
 }
 
 /// The commands that turn what runs into what `rules` says. `mark_rules` are the file's, from

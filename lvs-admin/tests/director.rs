@@ -145,13 +145,7 @@ sysctl -w net.ipv4.vs.expire_nodest_conn=1
     }
     let marks = rules.mark_rules(|_| None).unwrap();
     let services = director.services(Instant::ZERO);
-    let running = Running {
-        services: &services,
-        timeouts: director.timeouts(),
-        tunables: *director.tunables(),
-        mark_rules: director.mark_rules(),
-        daemons: &[],
-    };
+    let running = Running::of(&director, &services);
     assert_eq!(diff(&running, &rules, &marks), []);
     // And an empty file undoes it all.
     let commands = diff(&running, &Rules::default(), &[]);

@@ -273,14 +273,7 @@ mod tests {
              -a -t 192.0.2.80:80 -r 192.0.2.14 -i -x 100\n-A -f 10 -s sh -b sh-port\n\
              --set 900 30 300\nsysctl -w net.ipv4.vs.expire_quiescent_template=1\n",
         );
-        let marks = director.mark_rules().to_vec();
-        let running = Running {
-            services: &services,
-            timeouts: director.timeouts(),
-            tunables: *director.tunables(),
-            mark_rules: &marks,
-            daemons: &[],
-        };
+        let running = Running::of(&director, &services);
         let plan = plan(&running, &diff(&running, &after, &[]));
         insta::assert_snapshot!(plan);
     }

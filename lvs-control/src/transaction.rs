@@ -153,14 +153,7 @@ pub fn replacement(
     daemons: &[DaemonSpec],
 ) -> (Vec<Command>, Plan) {
     let services = director.services(now);
-    let in_force = director.mark_rules().to_vec();
-    let running = Running {
-        services: &services,
-        timeouts: director.timeouts(),
-        tunables: *director.tunables(),
-        mark_rules: &in_force,
-        daemons,
-    };
+    let running = Running { daemons, ..Running::of(director, &services) };
     let commands = diff(&running, rules, marks);
     let mut plan = plan(&running, &commands);
     plan.steps.extend(daemon_steps(&diff::daemons(daemons, rules.daemons())));

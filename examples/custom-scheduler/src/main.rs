@@ -103,14 +103,7 @@ fn director(scheduler: &str) -> Result<Director, Box<dyn Error>> {
 fn make(director: &mut Director, text: &str) -> Result<(), Box<dyn Error>> {
     let rules = Rules::parse("built-in rules", text, &NumericOnly, &SUPPORTED)?;
     let services = director.services(Instant::ZERO);
-    let running = Running {
-        services: &services,
-        timeouts: director.timeouts(),
-        tunables: *director.tunables(),
-        mark_rules: director.mark_rules(),
-        daemons: &[],
-    };
-    for command in diff(&running, &rules, &[]) {
+    for command in diff(&Running::of(director, &services), &rules, &[]) {
         director.apply(Instant::ZERO, command)?;
     }
     Ok(())

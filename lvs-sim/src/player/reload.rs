@@ -20,13 +20,7 @@ impl Player<'_> {
     /// What the reader of rules files or the director says.
     pub(super) fn reload(&mut self) -> Result<(), String> {
         let services = self.director.services(self.now);
-        let running = Running {
-            services: &services,
-            timeouts: self.director.timeouts(),
-            tunables: *self.director.tunables(),
-            mark_rules: &self.marks,
-            daemons: &[],
-        };
+        let running = Running::of(&self.director, &services);
         let interface = Side::of(CLIENTS).interface();
         let mut text = String::new();
         written(listing::rules_file(&mut text, &running, &|port| {
