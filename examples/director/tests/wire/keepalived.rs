@@ -52,7 +52,7 @@ fn what_keepalived_moves_keeps_its_connections() {
     let standby = Node::start(net.standby(), &text, &["--no-arp"]);
     let first = start(&program, &net, net.director(), 150);
     wait_until("the first host has the address", || has_vip(&net, net.director()));
-    let _second = start(&program, &net, net.standby(), 100);
+    let second = start(&program, &net, net.standby(), 100);
     let mut held = hold(&net, 2);
     wait_until("the standby knows what the active one knows", || {
         standby.connections() == active.connections()
@@ -68,5 +68,23 @@ fn what_keepalived_moves_keeps_its_connections() {
         let again = Held::open(&net, vip(&net), Some(*source));
         assert_eq!(again.server, held.server, "the template says where {source} belongs");
     }
-    standby.director.stop();
+
+    // The first host is back, knows nothing, learns from the second and takes the address when that fails.
+    net.director().ip("link set eth0 up");
+    let active = Node::start(net.director(), &text, &["--no-arp"]);
+    let _first = start(&program, &net, net.director(), 150);
+    wait_until("the first director has learnt", || {
+        held.iter_mut().for_each(|(_, held)| held.echo("more"));
+        let known = active.connections();
+        // What ended before it came it does not know, nor templates of connections that were taken over (rule Z5).
+        let open = |line: &&String| line.contains(" ESTABLISHED ");
+        standby.connections().iter().filter(open).all(|line| known.contains(line))
+    });
+    assert!(has_vip(&net, net.standby()), "nobody takes an address that works");
+    net.standby().ip("link set eth0 down");
+    drop(second);
+    standby.director.kill();
+    wait_until("the first host has the address", || has_vip(&net, net.director()));
+    held.iter_mut().for_each(|(_, held)| held.echo("back"));
+    active.director.stop();
 }

@@ -6,7 +6,9 @@ use lvs_testnet::{Host, HttpServer, Net, PacketSocket, TcpEcho};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-use crate::director::{Director, Held, SocketPath, load, rules, servers4, wait_for, wait_until};
+use crate::director::{
+    Director, Held, SocketPath, load, rules, servers4, servers6, wait_for, wait_until,
+};
 use crate::wire::arp_request;
 
 /// A director of a pair, and how to speak to it.
@@ -116,6 +118,34 @@ fn open_connections_and_templates_go_on_when_a_standby_takes_over() {
         let again = Held::open(&net, vip(&net), Some(*source));
         assert_eq!(again.server, held.server, "the template says where {source} belongs");
     }
+    standby.director.stop();
+}
+
+#[test]
+fn connections_of_ipv6_are_told_of_by_ipv6() {
+    let (net, _servers) = pair(Net::one_armed(2));
+    let vip = SocketAddr::new(net.vip6(0), 80);
+    let text = rules(&format!("-t {vip} -s rr -p 600"), servers6(&net))
+        + &BOTH.replace('\n', " --mcast-group ff05::81 --mcast-port 9000 --mcast-ttl 3\n");
+    let give_vip = |host: &Host| {
+        host.add_address("eth0", &format!("{}/128", vip.ip()));
+        // The client asks anew who has it.
+        net.client().ip("-6 neigh flush dev eth0");
+    };
+    give_vip(net.director());
+    let active = Node::start(net.director(), &text, &["--no-arp"]);
+    let standby = Node::start(net.standby(), &text, &["--no-arp"]);
+    let mut held = Held::open(&net, vip, Some(net.client6(1)));
+    held.echo("before");
+    let told = wait_for("the standby knows what the active one knows", || {
+        let told = active.connections();
+        (told.len() == 2 && told == standby.connections()).then_some(told)
+    });
+    net.director().ip("link set eth0 down");
+    active.director.kill();
+    give_vip(net.standby());
+    held.echo("after");
+    assert_eq!(standby.connections(), told, "no connection was opened anew");
     standby.director.stop();
 }
 

@@ -273,6 +273,7 @@ impl Daemons {
 
     /// Follows the interfaces: sockets are opened anew where one was down, gone or has another address.
     pub(super) fn follow_interfaces(&mut self) {
+        self.ending.retain(|thread| !thread.is_finished());
         if self.master.is_none() && self.backup.is_none() {
             return;
         }
@@ -283,7 +284,6 @@ impl Daemons {
         if let Some(backup) = &mut self.backup {
             backup.follow(&interfaces);
         }
-        self.ending.retain(|thread| !thread.is_finished());
     }
 
     /// Says it once when `sync_ports` is set while daemons run: as in the kernel they keep their ports.
