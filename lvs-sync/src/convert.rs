@@ -2,12 +2,13 @@
 
 use core::fmt;
 
+use lvs_core::engine::{self, EngineData};
 use lvs_core::flow::Protocol;
 use lvs_core::snapshot::{Announced, Announcement, Method};
 use lvs_core::state::State;
 use lvs_core::time::Duration;
 
-use crate::message::{Entry, Flags, Version};
+use crate::message::{Engine, Entry, Flags, Version};
 
 /// Why an entry that can be read means nothing to a backup. Others of the same datagram do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,9 +47,9 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
     /// What a director announces as an entry of a message.
-    pub fn of(announcement: &Announcement) -> Entry<'static> {
+    pub fn of(announcement: &'a Announcement) -> Entry<'a> {
         let Announcement { protocol, client, virt, server, kind, .. } = *announcement;
         let method = match announcement.method {
             Method::Tunnel => Flags::TUNNEL,
@@ -69,6 +70,10 @@ impl Entry<'_> {
             state,
             mark: announcement.mark,
             timeout: u32::try_from(announcement.timeout.as_secs()).unwrap_or(u32::MAX),
+            engine: announcement
+                .engine
+                .as_ref()
+                .map(|read| Engine { name: read.engine().name().as_bytes(), data: read.data() }),
             ..Entry::new(protocol, client, virt, server)
         }
     }
@@ -87,10 +92,7 @@ impl Entry<'_> {
         if flags.any(Flags::NO_CLIENT_PORT) {
             return Err(Refusal::NoClientPort);
         }
-        // A name without data belongs to no template in particular, and is looked past as in the kernel.
-        if self.engine.is_some_and(|engine| !engine.data.is_empty()) {
-            return Err(Refusal::Engine);
-        }
+        let engine = self.engine.map_or(Ok(None), |engine| engine_data(&engine))?;
         let kind = match flags.any(Flags::TEMPLATE) {
             true if self.state > 1 => return Err(Refusal::State(self.state)),
             true => Announced::Template { assured: self.state == 1 },
@@ -114,10 +116,21 @@ impl Entry<'_> {
             answered: !flags.any(Flags::NO_OUTPUT),
             inactive: flags.any(Flags::INACTIVE),
             relayed: flags.any(Flags::RELAYED),
+            engine: engine.filter(|_| flags.any(Flags::TEMPLATE)),
             mark: self.mark,
             timeout: Duration::from_secs(self.timeout.into()),
         })
     }
+}
+
+/// What an engine of ours read; a name without data is looked past, as by the kernel.
+fn engine_data(engine: &Engine<'_>) -> Result<Option<EngineData>, Refusal> {
+    if engine.data.is_empty() {
+        return Ok(None);
+    }
+    let name = core::str::from_utf8(engine.name).ok();
+    let known = name.and_then(engine::Engine::of_name).ok_or(Refusal::Engine)?;
+    EngineData::new(known, engine.data).ok_or(Refusal::Engine).map(Some)
 }
 
 /// TCP's states as the kernel numbers them.

@@ -106,7 +106,7 @@ pub struct Counters {
 /// # let announcement = Announcement {
 /// #     protocol: Protocol::TCP, client: end(1), virt: end(2), server: end(3),
 /// #     method: Method::DirectRoute, kind: Announced::Connection(State::Established),
-/// #     answered: false, inactive: false, relayed: false, mark: FwMark::NONE, timeout: Duration::from_secs(900),
+/// #     answered: false, inactive: false, relayed: false, engine: None, mark: FwMark::NONE, timeout: Duration::from_secs(900),
 /// # };
 /// let mut master = Master::new(Settings { syncid: 7, ..Settings::default() })?;
 /// let now = Instant::from_secs(10);

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use super::{Director, flags, forward};
 use crate::addr::Family;
 use crate::command::{ApplyError, ForwardingMethod, SyncRoles, Tunables};
+use crate::engine::EngineData;
 use crate::flow::Endpoint;
 use crate::ids::{ConnId, TemplateId};
 use crate::snapshot::{Announced, Announcement, Method};
@@ -271,6 +272,7 @@ impl Director {
             kind: Announced::Connection(State::from_byte(record.state())),
             answered: record.flags() & flags::NO_OUTPUT == 0,
             relayed: record.flags() & flags::TOLD != 0,
+            engine: None,
             inactive: record.flags() & flags::INACTIVE != 0,
             mark: self.conns.mark(id),
             timeout: Duration::from_millis(u64::from(self.timeouts.ticks(record.timeout_index()))),
@@ -296,6 +298,7 @@ impl Director {
             kind: Announced::Template { assured: template.assured },
             answered: method == Method::Masquerade,
             relayed: template.told,
+            engine: self.templates.read_of(id).map(EngineData::from),
             inactive: true,
             mark: template.mark,
             timeout: Duration::from_millis(u64::from(template.timeout)),

@@ -13,6 +13,7 @@ use crate::addr::Family;
 use crate::command::{DestinationSpec, ForwardingMethod, Tunnel};
 use crate::conn::Cold;
 use crate::dest::{Destination, UNLISTED_CHECK};
+use crate::engine::EngineData;
 use crate::flow::{Endpoint, FlowKey, Protocol};
 use crate::ids::{ConnId, DestIndex, FwMark, L4Port, TemplateId};
 use crate::snapshot::{self, Announced, Announcement, Heard, ImportError};
@@ -166,7 +167,8 @@ impl Director {
 
     fn hear_template(&mut self, given: &Announcement, assured: bool) -> Result<Heard, ImportError> {
         let key = FlowKey::new(given.protocol, given.client, given.virt);
-        let old = self.templates.find(&key, None);
+        let read = given.engine.as_ref().map(EngineData::as_key);
+        let old = self.templates.find(&key, read);
         let timeout = match given.timeout {
             Duration::ZERO => TEMPLATE_TIMEOUT,
             timeout => timeout,
@@ -177,8 +179,11 @@ impl Director {
             self.set_template_heard(id, assured, timeout);
             return Ok(heard);
         }
-        if self.templates.len() == self.templates.capacity() {
+        if !self.templates.has_room(false) {
             return Err(ImportError::Limit("templates_max"));
+        }
+        if !self.templates.has_room(read.is_some()) {
+            return Err(ImportError::Limit("engine_templates_max"));
         }
         let known = self.server_announced(given);
         let server = match known {
@@ -186,7 +191,7 @@ impl Director {
             None => self.unbound_server(given.server)?,
         };
         let full = |_| ImportError::Limit("templates_max");
-        let id = self.templates.insert(&key, None).map_err(full)?;
+        let id = self.templates.insert(&key, read).map_err(full)?;
         let tick = self.tick();
         let template = self.templates.template_mut(id);
         (template.dest, template.dest_port) = (server, given.server.port);

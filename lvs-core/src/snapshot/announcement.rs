@@ -1,6 +1,7 @@
 //! What a master tells its backups of a connection or template.
 
 use super::Method;
+use crate::engine::EngineData;
 use crate::flow::{Endpoint, Protocol};
 use crate::ids::FwMark;
 use crate::state::State;
@@ -33,6 +34,8 @@ pub struct Announcement {
     pub inactive: bool,
     /// Whether whoever announces it has it from a master itself.
     pub relayed: bool,
+    /// What the service's persistence engine read, of a template; connections have none.
+    pub engine: Option<EngineData>,
     /// The mark of the first packet.
     pub mark: FwMark,
     /// How long it lasts after its last packet; zero asks for the default of its state.

@@ -100,9 +100,15 @@ fn every_outcome_has_its_counter() {
     assert_eq!(one(template), Counters { state: 1, ..none });
     let unknown_port = Entry { flags: Flags(0x883), ..entry(0) };
     assert_eq!(one(unknown_port), Counters { kind: 1, ..none });
-    let engine = Some(Engine { name: b"sip", data: b"call" });
-    let template = Entry { flags: Flags(0x1083), engine, ..entry(0) };
+    let engine = |name| Some(Engine { name, data: b"call" });
+    let template = Entry { flags: Flags(0x1083), engine: engine(b"sap"), ..entry(0) };
     assert_eq!(one(template), Counters { engine: 1, ..none });
+    let other = Entry { engine: engine(b""), ..template };
+    assert_eq!(one(other), Counters { engine: 1, ..none }, "data without a name");
+    let ours = Entry { engine: engine(b"sip"), ..template };
+    let plain = Entry { engine: None, ..template };
+    let both = counted(Version::One, &[ours, plain, ours]);
+    assert_eq!(both, Counters { taken: 2, updated: 1, ..none }, "they are two templates");
     let named = Some(Engine { name: b"sip", data: b"" });
     assert_eq!(one(Entry { engine: named, ..entry(1) }), Counters { taken: 1, ..none });
 }

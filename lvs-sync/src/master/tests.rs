@@ -3,6 +3,7 @@
 use alloc::vec;
 use core::net::IpAddr;
 
+use lvs_core::engine::{self, EngineData};
 use lvs_core::flow::Protocol;
 use lvs_core::ids::FwMark;
 use lvs_core::snapshot::{Announced, Method};
@@ -26,6 +27,7 @@ fn announcement(port: u16) -> Announcement {
         answered: false,
         inactive: false,
         relayed: false,
+        engine: None,
         mark: FwMark(3),
         timeout: Duration::from_secs(900),
     }
@@ -169,9 +171,16 @@ fn an_entry_says_what_was_announced() {
         kind: Announced::Connection(State::SctpShutdownReceived),
         ..announcement(1)
     };
+    let call = EngineData::new(engine::Engine::Sip, b"7f3a@192.0.2.7");
+    let read = Announcement { engine: call, ..template };
     let bypass = Announcement { method: Method::Bypass, ..announcement(1) };
-    let expected =
-        [(template, 0x11a3, 1), (masqueraded, 0x100, 7), (sctp, 0x82, 10), (bypass, 0x84, 1)];
+    let expected = [
+        (template, 0x11a3, 1),
+        (read, 0x11a3, 1),
+        (masqueraded, 0x100, 7),
+        (sctp, 0x82, 10),
+        (bypass, 0x84, 1),
+    ];
     for (announcement, flags, state) in expected {
         let entry = Entry::of(&announcement);
         assert_eq!((entry.flags, entry.state), (Flags(flags), state), "{announcement:?}");

@@ -129,6 +129,10 @@ impl Encoder {
         if ends.iter().any(|end| end.addr.is_ipv6()) {
             return Err(PushError::Families);
         }
+        // Without what its engine read it would be another template.
+        if entry.engine.is_some() {
+            return Err(PushError::Engine);
+        }
         self.bytes.extend_from_slice(&[0, entry.protocol.0]);
         self.ports(ends);
         ends.iter().for_each(|end| self.address(end.addr));
@@ -172,7 +176,7 @@ pub enum PushError {
     Full,
     /// Its ends are of different address families, or of one that the version does not know.
     Families,
-    /// Name or data of its engine are too long.
+    /// Name or data of its engine are too long, or the version has no engines.
     Engine,
 }
 
@@ -183,7 +187,9 @@ impl fmt::Display for PushError {
             PushError::Families => {
                 "messages carry connections of one address family only, and version 0 only IPv4"
             }
-            PushError::Engine => "the persistence engine's name or data is too long for a message",
+            PushError::Engine => {
+                "the persistence engine's name or data is too long, or it is a message of version 0"
+            }
         })
     }
 }

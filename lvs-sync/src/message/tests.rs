@@ -243,6 +243,9 @@ fn what_a_version_cannot_say_is_refused() {
     assert_eq!(encoder.push(&named), Err(PushError::Engine));
     assert!(encoder.is_empty());
     let mut old = Encoder::new(0, Version::Zero, 1472);
+    let read = Engine { name: b"sip", data: b"call" };
+    let template = Entry { engine: Some(read), ..entry(0) };
+    assert_eq!(old.push(&template), Err(PushError::Engine));
     assert_eq!(old.push(&v6), Err(PushError::Families));
 }
 

@@ -105,6 +105,7 @@ fn an_announcement_tells_all_that_a_backup_needs() {
         answered: false,
         inactive: false,
         relayed: false,
+        engine: None,
         mark: FwMark::NONE,
         timeout: Duration::from_secs(900),
     };

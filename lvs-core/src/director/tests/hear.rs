@@ -25,6 +25,7 @@ fn connection(port: u16, host: u8) -> Announcement {
         answered: false,
         inactive: false,
         relayed: false,
+        engine: None,
         mark: FwMark::NONE,
         timeout: Duration::from_secs(900),
     }
@@ -345,4 +346,43 @@ fn an_unbound_connection_is_exported_as_one_whose_server_is_awaited() {
     assert_eq!(next.entries().len(), 2);
     next.apply(Command::AddDestination(key(), DestinationSpec::new(Endpoint::new(server(9), 80))));
     assert_eq!(next.load(9), (1, 0, 1));
+}
+
+#[test]
+fn a_template_of_an_engine_leads_its_call_and_no_other() {
+    let granularity = Granularity::Mask(u32::MAX);
+    let timeout = Duration::from_secs(100);
+    let key = ServiceKey::Address { protocol: Protocol::UDP, virt: Endpoint::new(VIP.into(), 53) };
+    let world = || {
+        let mut world = World::with_service("rr", None);
+        let mut spec = ServiceSpec::new(key);
+        spec.scheduler = "rr".into();
+        spec.persistence = Some(Persistence { timeout, granularity });
+        spec.engine = Some("sip".into());
+        world.apply(Command::AddService(spec));
+        for host in 2..=4 {
+            let spec = DestinationSpec::new(Endpoint::new(server(host), 53));
+            world.apply(Command::AddDestination(key, spec));
+        }
+        world
+    };
+    let call = |world: &mut World, port: u16, id: &str| {
+        let message = std::format!("INVITE sip:b@example.org SIP/2.0\r\nCall-ID: {id}\r\n\r\n");
+        let builder = PacketBuilder::ethernet2(ROUTER.0, DIRECTOR.0);
+        let builder = builder.ipv4([192, 0, 2, 7], VIP, 64).udp(port, 53);
+        let mut frame = Vec::new();
+        builder.write(&mut frame, message.as_bytes()).unwrap();
+        world.send(&frame).1[5]
+    };
+    let (mut old, mut new) = (world(), world());
+    old.apply(Command::SetSyncRoles(SyncRoles { master: true, backup: false }));
+    let servers = ["a", "b", "c"].map(|id| call(&mut old, 1000, id));
+    assert_eq!(servers, [servers[0]; 3], "one connection");
+    let first = old.director.poll_announcement().unwrap();
+    assert_eq!(first.engine.as_ref().map(|read| read.data()), Some(&b"a"[..]));
+    assert_eq!(new.hear(first), Heard::Taken);
+    assert!((0..5).all(|port| call(&mut new, 2000 + port, "a") == servers[0]));
+    let others: Vec<u8> =
+        (0..3).map(|port| call(&mut new, 3000 + port, ["x", "y", "z"][port as usize])).collect();
+    assert!(others.iter().any(|&host| host != servers[0]), "{others:?}");
 }
