@@ -1,14 +1,17 @@
 //! Runs the benchmarks and prints criterion's figures, ours beside its peers.
 
 mod kernel;
+mod priority;
 pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::record::Failure;
+use self::priority::Priority;
+use crate::record::{Failure, Kernel};
 use crate::workspace::{Workspace, succeed};
 
 /// The package of the benchmarks.
@@ -24,14 +27,7 @@ const ESTABLISHED: &str = "established";
 /// Runs the benchmarks whose name contains `filter`, unless `!run`, and prints the table.
 pub(crate) fn run(workspace: &Workspace, filter: Option<&str>, run: bool) -> Result<(), String> {
     if run {
-        let mut command = workspace.cargo();
-        command.args(["bench", "--package", PACKAGE]);
-        // A whole file of benchmarks needs no other to be built.
-        let file = workspace.root.join("benches/benches").join(filter.unwrap_or("*"));
-        if let Some(name) = filter.filter(|_| file.with_extension("rs").is_file()) {
-            command.args(["--bench", name]);
-        }
-        succeed(command.arg("--").args(filter))?;
+        succeed(benchmarks(workspace, filter).arg("--").args(filter))?;
     }
     let directory = workspace.target.join("criterion");
     let mut lines = Vec::new();
@@ -44,18 +40,39 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>, run: bool) -> Res
     Ok(())
 }
 
+/// The command that runs benchmarks.
+fn benchmarks(workspace: &Workspace, filter: Option<&str>) -> Command {
+    let mut command = workspace.cargo();
+    command.args(["bench", "--package", PACKAGE]);
+    // A whole file of benchmarks needs no other to be built.
+    let file = workspace.root.join("benches/benches").join(filter.unwrap_or("*"));
+    if let Some(name) = filter.filter(|_| file.with_extension("rs").is_file()) {
+        command.args(["--bench", name]);
+    }
+    command
+}
+
 /// Runs the benchmark `established`, has the kernel forward the same packets with IPVS and without, and
 /// prints both beside each other.
 pub(crate) fn against_kernel(workspace: &Workspace) -> Result<(), String> {
-    let figures = match kernel::measure(workspace) {
+    let figures = match Kernel::find(workspace) {
+        Err(reason) => Err(reason),
+        Ok(kernel) => match kernel::measure(workspace, &kernel) {
+            Err(failure @ Failure::NoBoot(_)) => Err(failure.into()),
+            measured => Ok(measured?),
+        },
+    };
+    let figures = match figures {
         Ok(figures) => figures,
-        Err(failure @ Failure::NoBoot(_)) => {
-            println!("skipped: {}", String::from(failure));
+        Err(reason) => {
+            println!("skipped: {reason}");
             return Ok(());
         }
-        Err(failure) => return Err(failure.into()),
     };
+    succeed(benchmarks(workspace, Some(ESTABLISHED)).arg("--no-run"))?;
+    let first = Priority::first();
     run(workspace, Some(ESTABLISHED), true)?;
+    drop(first);
     let mut ours = Vec::new();
     collect(&workspace.target.join("criterion").join(ESTABLISHED), &mut ours)?;
     print!("{}", kernel::table(&figures, &ours));

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use super::priority::Priority;
 use crate::workspace::{Workspace, output, succeed};
 
 /// Measures and prints; see `benches/examples/wire/main.rs`.
@@ -18,6 +19,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), String> {
     succeed(&mut director)?;
     super::build_example(workspace, PROGRAM)?;
     println!("\nframes are forwarded in network namespaces (half a minute)\n");
+    let _first = Priority::first();
     let director = workspace.target.join("release/lvs-director");
     succeed(Command::new(super::example(workspace, PROGRAM)).arg(director))
 }

@@ -21,6 +21,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("tc", "iproute2"),
     ("insmod", "kmod"),
     ("python3", "python3"),
+    ("taskset", "util-linux"),
     ("dpkg", "dpkg"),
 ];
 
@@ -209,7 +210,7 @@ impl Guest {
         fs::write(file("init"), init(boot.program, &directory)).map_err(fail)?;
         let console = fs::File::create(file("console")).map_err(fail)?;
         let errors = console.try_clone().map_err(fail)?;
-        let memory = if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
+        let memory = if has_room("/dev/shm", boot.memory_mib) { "/dev/shm" } else { "/tmp" };
         let mut command = match boot.processor {
             Some(processor) => {
                 let mut command = Command::new("taskset");
@@ -308,6 +309,15 @@ fn wants_engine(path: &Path) -> bool {
     text.lines().any(|line| line.split_whitespace().next() == Some("@engine"))
 }
 
+/// Whether a file system has room for a guest's memory; that of a container may be small.
+fn has_room(directory: &str, mib: u32) -> bool {
+    let free = output(Command::new("df").args(["--output=avail", "--block-size=MiB", directory]));
+    let free = free.unwrap_or_default();
+    let free =
+        free.lines().last().and_then(|line| line.trim().trim_end_matches("MiB").parse().ok());
+    free.is_some_and(|free: u64| free >= mib.into())
+}
+
 /// How long the events of a scenario last.
 fn duration(path: &Path) -> Duration {
     let text = fs::read_to_string(path).unwrap_or_default();
@@ -352,6 +362,12 @@ mod tests {
     fn a_program_in_sbin_is_found_and_a_missing_one_is_not() {
         assert!(installed("sh"));
         assert!(!installed("no-such-program-on-any-system"));
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_has_no_room() {
+        assert!(has_room("/", 0));
+        assert!(!has_room("/", u32::MAX) && !has_room("/no-such-directory", 0));
     }
 
     #[test]
