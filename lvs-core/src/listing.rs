@@ -183,6 +183,3 @@ pub struct AddressConflict {
     /// How often.
     pub count: u64,
 }
-
-/// A name and a number, for listings of counters by reason.
-pub type NamedCounts = Box<[(&'static str, u64)]>;

@@ -58,10 +58,3 @@ pub struct Affected {
     /// Templates whose clients get another real server with their next connection.
     pub templates_move: u32,
 }
-
-impl Affected {
-    /// Whether nobody notices.
-    pub fn is_nothing(&self) -> bool {
-        *self == Affected::default()
-    }
-}

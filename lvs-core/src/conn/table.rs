@@ -426,12 +426,6 @@ impl ConnTable {
         self.cold(id).template
     }
 
-    /// Sets the template that controls it.
-    pub fn set_template(&mut self, id: ConnId, template: Option<TemplateId>) {
-        let cold = self.cold(id);
-        self.set_cold(id, Cold { template, ..cold });
-    }
-
     /// The mark of the packet that opened it.
     pub fn mark(&self, id: ConnId) -> FwMark {
         self.cold(id).mark

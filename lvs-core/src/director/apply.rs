@@ -13,7 +13,7 @@ use crate::command::{
 use crate::dest::{Destination, Hop, UNLISTED_CHECK};
 use crate::engine::Engine;
 use crate::flow::Endpoint;
-use crate::ids::{ConnId, DestIndex, PortId, ServiceIndex};
+use crate::ids::{ConnId, DestIndex, ServiceIndex};
 use crate::sched::{Candidates, Change, SchedulerInfo};
 use crate::service::Service;
 use crate::stats::Counters;
@@ -437,11 +437,6 @@ impl Director {
         };
         !v4.is_broadcast()
             && !self.routes.ports().iter().flat_map(|port| &port.addresses).any(is_broadcast_of)
-    }
-
-    /// The port's number if it was set.
-    pub fn has_port(&self, port: PortId) -> bool {
-        self.link(port).is_some()
     }
 }
 

@@ -154,13 +154,6 @@ pub fn update16(checksum: u16, old: u16, new: u16) -> u16 {
     !((sum >> 16) + sum) as u16
 }
 
-/// The checksum after a 32-bit number at an even offset changed (RFC 1624 §3, equation 3, twice).
-#[inline]
-pub fn update32(checksum: u16, old: u32, new: u32) -> u16 {
-    let high = update16(checksum, (old >> 16) as u16, (new >> 16) as u16);
-    update16(high, old as u16, new as u16)
-}
-
 /// The checksum after bytes changed: `change` is the sum of the new ones, [`less`](Sum::less) the old
 /// (RFC 1624 §3, equation 3). A wrong one stays wrong.
 #[inline]
@@ -244,16 +237,16 @@ mod tests {
         fn an_updated_checksum_is_the_checksum_of_the_updated_bytes(
             mut bytes in prop::collection::vec(any::<u8>(), 8..100),
             at in 0usize..40,
-            new in any::<u32>(),
+            new in any::<u16>(),
         ) {
             // A checksum of bytes that are all zero has two forms; no header is all zero.
             bytes[0] = 0x45;
             let at = 2 + (at * 2) % (bytes.len() / 2 * 2 - 4).max(2);
-            prop_assume!(at + 4 <= bytes.len());
+            prop_assume!(at + 2 <= bytes.len());
             let before = of(&bytes);
-            let old = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
-            bytes[at..at + 4].copy_from_slice(&new.to_be_bytes());
-            prop_assert_eq!(update32(before, old, new), of(&bytes));
+            let old = u16::from_be_bytes(bytes[at..at + 2].try_into().unwrap());
+            bytes[at..at + 2].copy_from_slice(&new.to_be_bytes());
+            prop_assert_eq!(update16(before, old, new), of(&bytes));
         }
 
         #[test]
