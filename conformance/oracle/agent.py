@@ -357,6 +357,12 @@ def take_sync(sc, frame):
     v6 = et == 0x86DD and raw[6] == 17 and raw[24] == 255
     if not (v4 or v6):
         return False
+    fo = struct.unpack("!H", raw[6:8])[0] if v4 else 0
+    if fo & 0x3FFF:             # longer than the interface's MTU: its fragments come in their order
+        sc.parts = (sc.parts if fo & 0x1FFF else b"") + raw[n:]
+        if fo & 0x2000:
+            return True
+        raw, n = sc.parts, 0
     sc.sync.append((struct.unpack("!H", raw[n + 2:n + 4])[0], raw[n + 8:]))
     return True
 

@@ -231,7 +231,9 @@ impl Director {
     #[inline(never)]
     fn change_state(&mut self, id: ConnId, to: State, timeout: u16, fresh: bool) {
         let was_active = self.conns.hot(id).flags() & flags::INACTIVE == 0;
-        if was_active != to.is_active() {
+        let moves = self.conns.hot(id).state() != to as u8;
+        // What a master told counts as it was told until the state moves (rule Z1).
+        if moves && was_active != to.is_active() {
             let destination = self.conns.dest(id);
             self.dests.at_mut(destination).connection_moves(to.is_active());
             let flags = self.conns.hot(id).flags() ^ flags::INACTIVE;

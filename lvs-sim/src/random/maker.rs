@@ -5,6 +5,7 @@ use lvs_core::listing::ConnectionEntry;
 use super::command::{change, switch, timeouts, zero};
 use super::dice::Dice;
 use super::steady::entries_if_steady;
+use super::sync::Synchronisation;
 use super::world::{KINDS, Kind, Service};
 use super::{Line, RandomScenario, packet};
 use crate::needs::missing;
@@ -15,11 +16,15 @@ const ATTEMPTS: usize = 8;
 /// How much later than wished a line may stand, in tenths of a second.
 const WAIT_MAX: u32 = 400;
 
+/// How long a master may keep an entry for others to join it, in tenths of a second, with room.
+const UNSENT_MAX: u32 = 40;
+
 /// The scenario of a seed.
 pub(super) fn make(seed: u64) -> RandomScenario {
     let scenario = RandomScenario { seed, lines: Vec::new() };
     let dice = Dice::new(seed);
-    let mut maker = Maker { dice, scenario, at: 0, services: Vec::new(), entries: Vec::new() };
+    let (sync, services, entries) = (Synchronisation::new(seed), Vec::new(), Vec::new());
+    let mut maker = Maker { dice, sync, scenario, at: 0, services, entries };
     maker.set_up();
     maker.at = 3;
     for _ in 0..maker.dice.below(24) + 10 {
@@ -28,12 +33,16 @@ pub(super) fn make(seed: u64) -> RandomScenario {
     for what in ["stats", "conns", "persist", "proc"] {
         maker.push(3, format!("dump {what}"));
     }
+    if maker.sync.master {
+        maker.push(UNSENT_MAX, "dump sync".to_owned());
+    }
     maker.scenario
 }
 
 /// Makes a scenario.
 struct Maker {
     dice: Dice,
+    sync: Synchronisation,
     scenario: RandomScenario,
     /// The time of the last line.
     at: u32,
@@ -68,6 +77,8 @@ impl Maker {
             lines.push(switch(dice));
         }
         self.push_all(lines);
+        let lines = self.sync.set_up();
+        self.push_all(lines);
         let mut kinds: Vec<&'static Kind> = Vec::new();
         for _ in 0..self.dice.below(3) + 1 {
             let kind = self.dice.pick(KINDS);
@@ -79,7 +90,10 @@ impl Maker {
         self.push_all(setup.collect::<Vec<_>>());
         kinds.into_iter().for_each(|kind| self.add_service(kind));
         if self.services.is_empty() {
-            let service = Service::new(&mut self.dice, &KINDS[0]);
+            let mut service = Service::new(&mut self.dice, &KINDS[0]);
+            if self.sync.master {
+                service.stay_in_family();
+            }
             let lines = service.lines(&mut self.dice);
             self.push_all(lines);
             self.services.push(service);
@@ -89,6 +103,9 @@ impl Maker {
     /// A service with some servers.
     fn add_service(&mut self, kind: &'static Kind) {
         let mut service = Service::new(&mut self.dice, kind);
+        if self.sync.master {
+            service.stay_in_family();
+        }
         let first = service.line(&mut self.dice, "-A");
         if !self.push(0, first) {
             return;
@@ -114,6 +131,11 @@ impl Maker {
 
     /// What happens next, a tenth of a second later or more.
     fn step(&mut self) {
+        if let Some(message) = self.sync.message(&self.services) {
+            // A thread of the kernel reads it.
+            self.push(2, message);
+            self.at += 1;
+        }
         for _ in 0..ATTEMPTS {
             let Some((pause, lines)) = self.propose() else { continue };
             let mut pushed = false;

@@ -13,6 +13,7 @@ mod dice;
 mod maker;
 mod packet;
 mod steady;
+mod sync;
 mod world;
 
 use std::fmt::Write;
@@ -165,6 +166,10 @@ mod tests {
             "tcp [",
             "sctp ",
             "dump stats",
+            " --start-daemon master ",
+            " --start-daemon backup ",
+            "sync id=7 ",
+            "dump sync",
         ];
         for word in words {
             assert!(text.contains(word), "{word}");

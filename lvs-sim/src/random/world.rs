@@ -141,6 +141,15 @@ impl Service {
         Service { kind, reached: (0..6).map(|_| *dice.pick(from)).collect() }
     }
 
+    /// Has no server of another address family than its own.
+    pub(super) fn stay_in_family(&mut self) {
+        for reached in &mut self.reached {
+            if matches!(reached, Reached::Across) {
+                *reached = Reached::Indirect;
+            }
+        }
+    }
+
     /// Reaches a server in another way.
     pub(super) fn reach_otherwise(&mut self, dice: &mut Dice, number: u32) {
         if let Some(reached) = self.reached.get_mut(number as usize - 2) {
@@ -166,7 +175,7 @@ impl Service {
     }
 
     /// A server as commands name it.
-    fn server(&self, number: u32) -> String {
+    pub(super) fn server(&self, number: u32) -> String {
         let port = match self.reached(number) {
             Reached::Nat => "8080",
             _ => self.port(),
