@@ -324,6 +324,12 @@ pub struct Tunables {
     /// Tell a masqueraded real server by port unreachable that its packet belongs to no connection
     /// (rule F10).
     pub nat_icmp_send: bool,
+    /// Seconds after which the scheduler lblc forgets a destination that nobody asks for; it looks every half
+    /// hour.
+    pub lblc_expiration: u32,
+    /// The same of lblcr; and after so many seconds without a change a destination's set of servers loses
+    /// the most loaded one.
+    pub lblcr_expiration: u32,
     /// Rates are estimated, and listed counters go on (rule T5).
     pub run_estimation: bool,
     /// While the director is a backup it schedules nothing and leaves all packets to its host: for directors
@@ -371,6 +377,8 @@ impl Default for Tunables {
             amemthresh: 1024,
             compat: 0,
             nat_icmp_send: false,
+            lblc_expiration: 24 * 3600,
+            lblcr_expiration: 24 * 3600,
             run_estimation: true,
             backup_only: false,
             sync_persist_mode: false,

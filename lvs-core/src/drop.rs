@@ -114,6 +114,9 @@ reasons! {
         FragmentCongestionMark = "fragment-congestion-mark",
         /// Fragments of a packet that did not become whole in 30 s, IPv6 60 s.
         FragmentTimeout = "fragment-timeout",
+        /// Fragments of a packet whose sender sent 64 others before the next one: the identification has
+        /// probably come round (`ipfrag_max_dist`, rule F9).
+        FragmentDistance = "fragment-distance",
         /// No room for another fragment.
         FragmentStoreFull = "fragment-store-full",
         /// The connection's real server was deleted (`expire_nodest_conn=0`, rule L1).

@@ -16,7 +16,14 @@ use crate::lookup;
 use crate::store::{Parcel, Parts, Store};
 use crate::time::{Duration, Instant};
 
+mod sources;
+
+use sources::Sources;
+
 const NONE: u32 = u32::MAX;
+
+/// How many fragments its sender may have sent between two of a packet's in IPv4 (`ipfrag_max_dist`).
+const DISTANCE_MAX: u32 = 64;
 
 /// How long a set waits (`ipfrag_time`, RFC 1122 §3.3.2).
 const LIFETIME_V4: Duration = Duration::from_secs(30);
@@ -113,6 +120,8 @@ struct Set {
     largest_dont_fragment: u32,
     congestion: u8,
     port: PortId,
+    /// The number of its last fragment among those of its sender.
+    number: u32,
     /// The next set of the same bucket; of a free place, the next free one.
     chain: u32,
     /// Neighbours among the sets of one family, by age.
@@ -137,6 +146,7 @@ pub(crate) struct Reassembly {
     buckets: Box<[u32]>,
     free: u32,
     lines: [Line; 2],
+    sources: Sources,
     seed: [u64; 2],
 }
 
@@ -166,6 +176,7 @@ impl Reassembly {
         Store::memory(bytes)
             + Store::parcels_of(bytes) * each
             + sets * size_of::<Set>()
+            + Sources::MEMORY
             + sets.next_power_of_two() * size_of::<u32>()
     }
 
@@ -185,8 +196,22 @@ impl Reassembly {
             buckets: vec![NONE; (sets as usize).next_power_of_two()].into_boxed_slice(),
             free: 0,
             lines: [Line { oldest: NONE, newest: NONE }; 2],
+            sources: Sources::new(seed),
             seed,
         }
+    }
+
+    /// Counts a fragment that is about to be [added](Self::add) for its sender. If that has sent too many since
+    /// the last one of this packet, those that wait are given up, for the identification has probably come
+    /// round: it is the first of another packet. Returns how many they were.
+    pub(crate) fn keep_distance(&mut self, key: &Key, family: Family) -> u32 {
+        if family == Family::V6 {
+            return 0;
+        }
+        let number = self.sources.count(key);
+        let Some(known) = self.find(key) else { return 0 };
+        let last = core::mem::replace(&mut self.at_mut(known).number, number);
+        if number.wrapping_sub(last) > DISTANCE_MAX { self.release(known) } else { 0 }
     }
 
     /// Takes a fragment in, whose set it begins if it is the first to come.
@@ -442,7 +467,9 @@ impl Reassembly {
             NONE => line.oldest = index,
             older => self.sets[older as usize].newer = index,
         }
-        self.sets[index as usize] = Set { chain, older, ..Set::new(*key, family, now + lifetime) };
+        let number = self.sources.last(key);
+        let set = Set::new(*key, family, now + lifetime);
+        self.sets[index as usize] = Set { chain, older, number, ..set };
         Some(SetIndex(index))
     }
 
@@ -519,6 +546,7 @@ impl Set {
             largest_dont_fragment: 0,
             congestion: 0,
             port: PortId(0),
+            number: 0,
             chain: NONE,
             older: NONE,
             newer: NONE,

@@ -129,6 +129,10 @@ impl Services {
             .filter_map(|(i, slot)| slot.as_ref().map(|s| (ServiceIndex(i as u32), s)))
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Service> {
+        self.slots.iter_mut().flatten()
+    }
+
     /// The first service at `from` or behind.
     pub(crate) fn next(&self, from: u32) -> Option<ServiceIndex> {
         let rest = self.slots.get(from as usize..)?;

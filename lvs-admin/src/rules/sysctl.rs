@@ -70,6 +70,9 @@ pub const TUNABLES: &[TunableInfo] = &[
     switch!(drop_packet, 3),
     switch!(expire_nodest_conn),
     switch!(expire_quiescent_template),
+    // The kernel counts in its ticks, of which there may be 2³¹ in all, and a hundred in a second.
+    switch!(lblc_expiration, INT / 100),
+    switch!(lblcr_expiration, INT / 100),
     switch!(nat_icmp_send),
     switch!(pmtu_disc),
     switch!(run_estimation),

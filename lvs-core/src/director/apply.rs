@@ -53,6 +53,7 @@ impl Director {
                 check_tunables(&tunables)?;
                 self.tunables = tunables;
                 self.dests.follow_newer(tunables.compat != 0);
+                self.services.iter_mut().for_each(|service| service.scheduler.tune(&tunables));
                 self.run_estimation(tunables.run_estimation);
                 self.review_defense();
                 self.review_sync();
@@ -152,7 +153,8 @@ impl Director {
         }
         let info = self.scheduler(&spec.scheduler)?;
         let engine = self.engine(&spec)?;
-        let scheduler = (info.make)(spec.flags, &Candidates::new(&[], &self.dests));
+        let mut scheduler = (info.make)(spec.flags, &Candidates::new(&[], &self.dests));
+        scheduler.tune(&self.tunables);
         let service = Service { spec, list: Vec::new(), scheduler, engine };
         let index = self.services.insert(service).ok_or(ApplyError::Limit("services_max"))?;
         self.service_counts_anew(index);
@@ -169,6 +171,7 @@ impl Director {
         if service.spec.scheduler != spec.scheduler || service.spec.flags != spec.flags {
             service.scheduler =
                 (info.make)(spec.flags, &Candidates::new(&service.list, &self.dests));
+            service.scheduler.tune(&self.tunables);
         }
         service.spec = spec;
         Ok(())

@@ -82,7 +82,10 @@ impl Director {
             congestion: headers.tos & 3,
             port: frame.port(),
         };
-        match self.reassembly.add(self.now, &key_of(headers), &fragment) {
+        let key = key_of(headers);
+        let lost = self.reassembly.keep_distance(&key, headers.family);
+        self.lose_fragments(DropReason::FragmentDistance, lost);
+        match self.reassembly.add(self.now, &key, &fragment) {
             Added::Held(held) => {
                 x.event(n, || Event::FragmentHeld { offset: info.offset, held });
                 Verdict::Absorb

@@ -273,3 +273,36 @@ fn the_parts_are_told_where_three_numbers_say_them() {
     assert_eq!(parts(&[0, 200, 400, 600, 1000]), (200, 200, 400));
     assert_eq!(parts(&[0, 200, 400, 608, 1000]), (0, 0, 0));
 }
+
+/// A fragment as the director adds it: what was given up, and what became of it.
+fn come(
+    set: &mut Reassembly,
+    key: &Key,
+    family: Family,
+    packet: &[u8],
+    part: (usize, usize),
+) -> (u32, Added) {
+    let lost = set.keep_distance(key, family);
+    (lost, add(set, seconds(0), key, family, packet, part))
+}
+
+#[test]
+fn a_packet_is_given_up_when_its_sender_sent_more_than_64_fragments_of_others_in_between() {
+    let packet = packet(32);
+    let other = |n: u32| Key::from([1, 0, 2, 0, u64::from(1000 + n) << 32, 1 << 8 | 17]);
+    for (others, family, lost) in [(63, Family::V4, 0), (64, Family::V4, 1), (64, Family::V6, 0)] {
+        let mut set = Reassembly::new(1 << 20, 128, [3, 5]);
+        assert_eq!(come(&mut set, &KEY, family, &packet, (0, 16)), (0, Added::Held(16)));
+        for n in 0..others {
+            assert_eq!(come(&mut set, &other(n), family, &packet, (0, 16)), (0, Added::Held(16)));
+        }
+        let (given_up, added) = come(&mut set, &KEY, family, &packet, (16, 32));
+        assert_eq!(given_up, lost, "{others} others");
+        assert_eq!(matches!(added, Added::Whole(_)), lost == 0);
+        if lost == 1 {
+            assert_eq!(added, Added::Held(16), "it is the first of another packet");
+            let (_, added) = come(&mut set, &KEY, family, &packet, (0, 16));
+            assert!(matches!(added, Added::Whole(_)));
+        }
+    }
+}

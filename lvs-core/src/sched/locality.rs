@@ -5,6 +5,7 @@ use alloc::vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::{Candidates, Request, Schedule, SchedulerInfo, load};
+use crate::command::Tunables;
 use crate::ids::DestIndex;
 use crate::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use crate::time::{Duration, Instant};
 const ENTRIES: usize = 256;
 /// Servers of a set; one more takes the place of the oldest.
 const SET: usize = 16;
-/// After this time without a change a set loses its most loaded server (`lblcr_expiration`, 24 h).
-const EXPIRATION: Duration = Duration::from_secs(24 * 3600);
+/// How often entries that were not used for long are looked for (30 rounds of a minute).
+const SWEEP: Duration = Duration::from_secs(30 * 60);
 
 pub(super) const LBLC: SchedulerInfo = SchedulerInfo {
     name: "lblc",
@@ -32,6 +33,11 @@ pub(super) const LBLCR: SchedulerInfo = SchedulerInfo {
 #[derive(Clone, Debug)]
 struct Locality {
     entries: Box<[Entry]>,
+    /// When it was first asked, from which the sweeps are counted.
+    begun: Option<Instant>,
+    /// How long an entry lasts without use, and a set of lblcr without losing its most loaded server
+    /// (`lblc_expiration`, `lblcr_expiration`).
+    expiration: Duration,
     /// Servers a set may have: 1 for lblc.
     set_max: usize,
 }
@@ -49,7 +55,24 @@ impl Locality {
     fn new(set_max: usize) -> Locality {
         let (addr, changed) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), Instant::ZERO);
         let entry = Entry { addr, used: None, changed, set: [None; SET] };
-        Locality { entries: vec![entry; ENTRIES].into_boxed_slice(), set_max }
+        let entries = vec![entry; ENTRIES].into_boxed_slice();
+        let expiration = Duration::from_secs(Tunables::default().lblc_expiration.into());
+        Locality { entries, begun: None, expiration, set_max }
+    }
+
+    /// Forgets an entry if one of the sweeps since its last use found it too old.
+    fn sweep(&mut self, addr: IpAddr, now: Instant) {
+        let begun = *self.begun.get_or_insert(now);
+        let sweeps = now.saturating_since(begun).as_millis() / SWEEP.as_millis();
+        let last = begun + Duration::from_millis((sweeps * SWEEP.as_millis()) as u64);
+        let expiration = self.expiration;
+        let old = |used: Instant| last > used && last.saturating_since(used) >= expiration;
+        let is_it = |entry: &&mut Entry| entry.addr == addr && entry.used.is_some_and(old);
+        if sweeps > 0
+            && let Some(entry) = self.entries.iter_mut().find(is_it)
+        {
+            entry.used = None;
+        }
     }
 
     /// The entry of an address: its own, else a free one, else the least recently used.
@@ -90,8 +113,8 @@ impl Entry {
         best
     }
 
-    /// Takes the most loaded server out of the set.
-    fn drop_most_loaded(&mut self, candidates: &Candidates<'_>) {
+    /// Takes the most loaded server out of the set, which changes it (`lblcr-expiration`).
+    fn drop_most_loaded(&mut self, candidates: &Candidates<'_>, now: Instant) {
         let mut most: Option<(usize, usize)> = None;
         for (place, index) in self.set.iter().enumerate() {
             let Some(position) = index.and_then(|index| candidates.position_of(index)) else {
@@ -110,6 +133,7 @@ impl Entry {
         if let Some((place, _)) = most {
             self.set.copy_within(place + 1.., place);
             self.set[SET - 1] = None;
+            self.changed = now;
         }
     }
 
@@ -129,13 +153,22 @@ impl Schedule for Locality {
         Some(Box::new(self.clone()))
     }
 
+    fn tune(&mut self, tunables: &Tunables) {
+        let seconds = match self.set_max {
+            1 => tunables.lblc_expiration,
+            _ => tunables.lblcr_expiration,
+        };
+        self.expiration = Duration::from_secs(seconds.into());
+    }
+
     fn pick(&mut self, candidates: &Candidates<'_>, request: &Request<'_>) -> Option<usize> {
-        let set_max = self.set_max;
+        let (set_max, expiration) = (self.set_max, self.expiration);
+        self.sweep(request.flow.virtual_addr(), request.now);
         let entry = self.entry(request.flow.virtual_addr());
         if entry.used.is_some() {
             let chosen = entry.least(candidates, set_max);
-            if entry.len() > 1 && request.now.saturating_since(entry.changed) > EXPIRATION {
-                entry.drop_most_loaded(candidates);
+            if entry.len() > 1 && request.now.saturating_since(entry.changed) > expiration {
+                entry.drop_most_loaded(candidates, request.now);
             }
             let still_good =
                 |&position: &usize| !load::is_outweighed(candidates.at(position), candidates);

@@ -9,7 +9,7 @@
 use alloc::boxed::Box;
 use core::fmt;
 
-use crate::command::SchedulerFlags;
+use crate::command::{SchedulerFlags, Tunables};
 use crate::dest::{Destination, Destinations};
 use crate::flow::FlowKey;
 use crate::ids::DestIndex;
@@ -125,6 +125,9 @@ pub trait Schedule: fmt::Debug + Send {
     fn duplicate(&self) -> Option<Box<dyn Schedule>> {
         None
     }
+
+    /// Told the switches in force when it is made, and whenever they change.
+    fn tune(&mut self, _tunables: &Tunables) {}
 
     /// Told after the list changed.
     fn changed(&mut self, _candidates: &Candidates<'_>, _change: Change) {}

@@ -61,8 +61,12 @@ impl Bench {
     }
 
     pub(crate) fn pick(&mut self) -> Option<u8> {
+        self.pick_at(Instant::ZERO)
+    }
+
+    pub(crate) fn pick_at(&mut self, now: Instant) -> Option<u8> {
         let flow = FlowKey::EMPTY;
-        let request = Request { flow: &flow, now: Instant::ZERO };
+        let request = Request { flow: &flow, now };
         let candidates = Candidates::new(&self.list, &self.all);
         let position = self.scheduler.pick(&candidates, &request)?;
         Some(host_of(candidates.at(position)))
@@ -158,4 +162,19 @@ fn wlc_compares_load_by_weight_and_gives_ties_to_the_newest() {
     bench.load(2, 0, 256);
     bench.load(3, 0, 127);
     assert_eq!(bench.pick(), Some(3), "256 inactive weigh as much as one active");
+}
+
+#[test]
+fn lblc_forgets_at_a_half_hour_what_nobody_asked_for_since_lblc_expiration() {
+    for (expiration, later, expected) in
+        [(600, 1200, 2), (600, 1799, 2), (600, 1800, 3), (1500, 1800, 2), (1500, 3600, 3)]
+    {
+        let mut bench = Bench::new("lblc", &[9]);
+        bench.scheduler.tune(&Tunables { lblc_expiration: expiration, ..Tunables::default() });
+        assert_eq!(bench.pick_at(Instant::ZERO), Some(2));
+        assert_eq!(bench.pick_at(Instant::from_secs(500)), Some(2));
+        assert_eq!(bench.add(9), 3, "which a new choice would take");
+        let picked = bench.pick_at(Instant::from_secs(later));
+        assert_eq!(picked, Some(expected), "{expiration} s, after {later} s");
+    }
 }

@@ -54,6 +54,9 @@ const WITHOUT_EFFECT: &[&str] = &["conntrack", "debug_level", "ignore_tunneled",
 const THRESHOLD: &str = "net.ipv4.vs.sync_threshold";
 const THRESHOLD_DEFAULT: (i32, i32) = (3, 50);
 
+/// The longest time of a control, in seconds, at the hundred ticks a second of the recorded kernel.
+const MOST_TIME: i32 = i32::MAX / 100;
+
 /// Controls that only accept 0 to 3.
 const LEVELS: &[&str] = &["drop_entry", "drop_packet", "secure_tcp"];
 
@@ -78,6 +81,8 @@ impl Sysctls {
                     "sync_ports" => {
                         takes(1, i32::MAX) && number.is_some_and(|n| n.count_ones() == 1)
                     }
+                    // Kept in ticks, of which an integer holds so many.
+                    "lblc_expiration" | "lblcr_expiration" => takes(-MOST_TIME, MOST_TIME),
                     "sync_version" => takes(0, 1),
                     "sync_retries" => takes(0, 3),
                     _ => !LEVELS.contains(&short) || takes(0, 3),

@@ -197,6 +197,8 @@ fn fitting_limits(scenario: &Scenario) -> Limits {
         local_addresses_max: places,
         routes_max: places,
         neighbors_max: places,
+        fragment_bytes: 4 << 20,
+        fragment_sets_max: flows.min(1 << 11),
         outgoing_max: 1024,
         ..small
     }
