@@ -55,20 +55,11 @@ fn benchmarks(workspace: &Workspace, filter: Option<&str>) -> Command {
 /// Runs the benchmark `established`, has the kernel forward the same packets with IPVS and without, and
 /// prints both beside each other.
 pub(crate) fn against_kernel(workspace: &Workspace) -> Result<(), String> {
-    let figures = match Kernel::find(workspace) {
-        Err(reason) => Err(reason),
-        Ok(kernel) => match kernel::measure(workspace, &kernel) {
-            Err(failure @ Failure::NoBoot(_)) => Err(failure.into()),
-            measured => Ok(measured?),
-        },
-    };
-    let figures = match figures {
-        Ok(figures) => figures,
-        Err(reason) => {
-            println!("skipped: {reason}");
-            return Ok(());
-        }
-    };
+    let kernel = Kernel::find(workspace).map_err(skipped)?;
+    let figures = kernel::measure(workspace, &kernel).map_err(|failure| match failure {
+        Failure::NoBoot(_) => skipped(failure.into()),
+        Failure::Broken(said) => said,
+    })?;
     succeed(benchmarks(workspace, Some(ESTABLISHED)).arg("--no-run"))?;
     let first = Priority::first();
     run(workspace, Some(ESTABLISHED), true)?;
@@ -77,6 +68,12 @@ pub(crate) fn against_kernel(workspace: &Workspace) -> Result<(), String> {
     collect(&workspace.target.join("criterion").join(ESTABLISHED), &mut ours)?;
     print!("{}", kernel::table(&figures, &ours));
     Ok(())
+}
+
+/// Says what a measurement lacks.
+fn skipped(reason: String) -> String {
+    println!("skipped: {reason}");
+    "nothing was measured".to_owned()
 }
 
 /// Builds a program of the benchmarks that is no benchmark of criterion.

@@ -11,8 +11,8 @@ const PROGRAM: &str = "wire";
 /// Builds what takes part, and runs it.
 pub(crate) fn run(workspace: &Workspace) -> Result<(), String> {
     if output(Command::new("id").arg("-u"))?.trim() != "0" {
-        println!("skipped: root is needed, for network namespaces and packet sockets; use sudo");
-        return Ok(());
+        let reason = "root is needed, for network namespaces and packet sockets; use sudo";
+        return Err(super::skipped(reason.into()));
     }
     let mut director = workspace.cargo();
     director.args(["build", "--release", "--package", "lvs-director"]);

@@ -1,8 +1,8 @@
-//! `cargo xtask differential` where it cannot play anything, or need not.
+//! What needs the kernel or namespaces, where it may not have them, or need not.
 
 use std::process::{Command, Output};
 
-/// Runs it without root. If we are root, it runs in a user namespace in which nobody is; `None`, and a
+/// Runs a task without root. If we are root, it runs in a user namespace in which nobody is; `None`, and a
 /// line that says so, if there are no such namespaces here.
 fn without_root(arguments: &[&str]) -> Option<Output> {
     let program = env!("CARGO_BIN_EXE_xtask");
@@ -22,13 +22,13 @@ fn without_root(arguments: &[&str]) -> Option<Output> {
         }
         _ => Command::new(program),
     };
-    let output = command.arg("differential").args(arguments).output();
+    let output = command.args(arguments).output();
     Some(output.expect("the program of this package runs"))
 }
 
 #[test]
-fn without_root_it_says_that_nothing_was_played_and_fails() {
-    let Some(output) = without_root(&["--seeds", "1..2"]) else { return };
+fn scenarios_without_root_are_said_to_be_skipped_and_that_fails() {
+    let Some(output) = without_root(&["differential", "--seeds", "1..2"]) else { return };
     let (said, failed) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("skipped: root is needed"), "{said}{failed}");
@@ -38,9 +38,21 @@ fn without_root_it_says_that_nothing_was_played_and_fails() {
 
 #[test]
 fn scenarios_are_shown_without_root() {
-    let Some(output) = without_root(&["--seeds", "7..8", "--show"]) else { return };
+    let Some(output) = without_root(&["differential", "--seeds", "7..8", "--show"]) else { return };
     let said = String::from_utf8_lossy(&output.stdout);
     let titles = said.lines().filter(|line| line.starts_with("# random scenario of seed"));
     assert_eq!(titles.count(), 2, "{said}");
     assert!(output.status.success());
+}
+
+#[test]
+fn measurements_without_root_are_said_to_be_skipped_and_that_fails() {
+    for what in ["--kernel", "--wire"] {
+        let Some(output) = without_root(&["bench", what]) else { return };
+        let (said, failed) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains("skipped: root is needed"), "{said}{failed}");
+        assert!(failed.contains("nothing was measured"), "{said}{failed}");
+        assert!(!output.status.success());
+    }
 }
