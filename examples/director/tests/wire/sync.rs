@@ -1,6 +1,7 @@
 //! Two directors, one of which takes over the connections of the other.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::thread;
 
 use lvs_testnet::{Host, HttpServer, Net, PacketSocket, TcpEcho};
 use serde_json::Value;
@@ -118,6 +119,42 @@ fn open_connections_and_templates_go_on_when_a_standby_takes_over() {
         let again = Held::open(&net, vip(&net), Some(*source));
         assert_eq!(again.server, held.server, "the template says where {source} belongs");
     }
+    standby.director.stop();
+}
+
+#[test]
+fn a_rule_of_the_readme_keeps_connections_when_the_process_alone_dies() {
+    let (net, _servers) = pair(Net::one_armed(2));
+    let text = rules(&format!("-t {} -s rr", vip(&net)), servers4(&net)) + BOTH;
+    give_vip(&net, net.director());
+    let vip_only = net.vip4(0);
+    for rule in [
+        "add table inet vip".to_owned(),
+        "add chain inet vip out { type filter hook output priority 0 ; }".to_owned(),
+        format!("add rule inet vip out ip saddr {vip_only} tcp flags rst counter drop"),
+    ] {
+        let words: Vec<&str> = ["nft"].into_iter().chain(rule.split(' ')).collect();
+        net.director().run(&words).expect_success();
+    }
+    let active = Node::start(net.director(), &text, &["--no-arp"]);
+    let standby = Node::start(net.standby(), &text, &["--no-arp"]);
+    let mut held = hold(&net, 1);
+    wait_until("the standby knows what the active one knows", || {
+        standby.connections() == active.connections()
+    });
+    active.director.kill();
+    thread::scope(|scope| {
+        for (_, held) in &mut held {
+            scope.spawn(|| held.echo("while nobody is there"));
+        }
+        wait_until("the host would have reset them", || {
+            let rules = net.director().run(&["nft", "list", "ruleset"]).stdout;
+            rules.contains(" counter packets ") && !rules.contains(" counter packets 0 ")
+        });
+        net.director().ip(&format!("addr del {vip_only}/32 dev eth0"));
+        give_vip(&net, net.standby());
+    });
+    held.iter_mut().for_each(|(_, held)| held.echo("after"));
     standby.director.stop();
 }
 
