@@ -7,15 +7,12 @@ use std::collections::BTreeSet;
 
 use lvs_admin::ipvsadm::{self, Action as Line};
 use lvs_admin::names::NumericOnly;
+use lvs_admin::rules::Supported;
 use lvs_core::command::{Command, ServiceSpec};
 use lvs_core::sched::SCHEDULERS;
 
 use crate::host::sysctl;
 use crate::scenario::{Action, Scenario};
-
-/// The kernel's schedulers; a name that is none of them is refused, and that can be done.
-const KERNEL_SCHEDULERS: &[&str] =
-    &["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf"];
 
 /// What the scenario needs and is missing, in words; empty if everything is there.
 ///
@@ -56,7 +53,8 @@ fn service_needs(spec: &ServiceSpec) -> Vec<String> {
     let mut found = Vec::new();
     let name = &*spec.scheduler;
     let built = SCHEDULERS.iter().any(|info| info.name == name);
-    if !built && KERNEL_SCHEDULERS.contains(&name) {
+    // A name that is none of the kernel's is refused, and that can be done.
+    if !built && Supported::EVERYTHING.schedulers.contains(&name) {
         found.push(format!("scheduler {name}"));
     }
     found
