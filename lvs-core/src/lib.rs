@@ -30,7 +30,9 @@
 //! | [`parse`], [`wire`] | headers |
 //! | [`conn`], [`persist`], [`timer`] | connections, templates, the wheel that ends them |
 //! | [`sched`], [`dest`] | schedulers and the real servers they choose from |
-//! | [`state`] | TCP and UDP states and how long they last |
+//! | [`state`] | TCP, UDP and SCTP states and how long they last |
+//! | [`engine`] | persistence engines: what else than its address a client is remembered by |
+//! | [`neighbor`], [`forward`] | whom a packet is sent to on the wire; what is written around it and into it |
 //! | [`explain`] | why a packet went where it went |
 //! | [`snapshot`] | connections, templates and counters out and in again: warm restart, fail-over |
 //!

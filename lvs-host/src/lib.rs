@@ -11,7 +11,6 @@
 //! use lvs_core::parse::{Parsed, parse_super};
 //! use lvs_core::time::Instant;
 //! # use lvs_core::{addr::MacAddr, io::Frame};
-//! # use lvs_core::{command::IcmpPacing, pace::Pacer};
 //! # fn hidden(headers: &lvs_core::parse::Headers) -> bool { true }
 //! # fn after_a_burst(now: Instant, stand_in: &mut lvs_host::StandIn, mac: MacAddr,
 //! #     director: &mut lvs_core::director::Director, frames: &mut [Frame<'_>]) {
@@ -40,7 +39,7 @@
 //! | a wrong checksum of TCP, UDP or an echo request | nothing |
 //! | multicast and membership protocols, "no next header" | nothing |
 //!
-//! ICMP errors are paced by the caller's [`Pacer`](lvs_core::pace::Pacer). The ICMP timestamp request
+//! ICMP errors are paced by the [`Pacer`](lvs_core::pace::Pacer) that the stand-in was made with. The ICMP timestamp request
 //! (type 13), which the kernel answers, is left alone.
 #![no_std]
 #![forbid(unsafe_code)]

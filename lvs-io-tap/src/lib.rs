@@ -213,3 +213,8 @@ impl FrameIo for Tap {
         Ok(pool.inject(fill, |frames| transmit::settle(ports, frames, |_| 0, events)))
     }
 }
+
+/// The example of the README is compiled with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
