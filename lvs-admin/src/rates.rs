@@ -39,8 +39,8 @@ pub struct Estimators {
 /// and out.
 #[derive(Clone, Copy, Debug, Default)]
 struct Estimator {
-    /// The last round that it was looked at in.
-    round: u64,
+    /// The round after the last one that it was looked at in; 0 before the first.
+    looked_at: u64,
     last: [u64; 5],
     average: [i64; 5],
 }
@@ -61,7 +61,7 @@ impl Estimators {
     }
 
     /// Moves the averages of one service and of its servers: a part of a round, for directors whose
-    /// services are read in chunks.
+    /// services are read in chunks. A service that is cut, its servers in several chunks, counts once.
     pub fn observe_service(&mut self, service: &ServiceEntry) {
         let key = service.spec.key;
         self.observe(Some((key, None)), &service.counters);
@@ -75,14 +75,15 @@ impl Estimators {
     pub fn end_round(&mut self, total: &Counters) {
         self.observe(None, total);
         self.next = Some(self.due() + PERIOD);
-        let round = self.round;
-        self.subjects.retain(|_, estimator| estimator.round == round);
         self.round += 1;
+        let round = self.round;
+        self.subjects.retain(|_, estimator| estimator.looked_at == round);
     }
 
     /// Lets a round pass in which nothing is estimated (rule T5).
     pub fn skip(&mut self) {
         self.next = Some(self.due() + PERIOD);
+        self.round += 1;
     }
 
     /// The rates of a service or of one of its servers.
@@ -110,7 +111,10 @@ impl Estimators {
         let Counters { connections, packets_in, packets_out, bytes_in, bytes_out } = *counters;
         let present = [connections, packets_in, packets_out, bytes_in, bytes_out];
         let estimator = self.subjects.entry(subject).or_default();
-        estimator.round = self.round;
+        if estimator.looked_at > self.round {
+            return;
+        }
+        estimator.looked_at = self.round + 1;
         for (i, &count) in present.iter().enumerate() {
             // A counter that was zeroed begins anew.
             let since = count.checked_sub(estimator.last[i]).unwrap_or(count);

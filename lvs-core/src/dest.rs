@@ -19,9 +19,11 @@ use crate::time::{Duration, Instant};
 
 mod front;
 mod masqueraded;
+mod places;
 
 pub(crate) use front::{Front, Trail};
 use masqueraded::Masqueraded;
+use places::Places;
 
 /// How often unlisted destinations are looked at, as in the kernel (`IPVS.md` in the field's words: the
 /// trash is checked each 60 s).
@@ -328,6 +330,9 @@ pub struct Destinations {
     slots: Vec<Option<Destination>>,
     fronts: Vec<Front>,
     free: Vec<u32>,
+    /// Places that have ever been in use are those before this one.
+    used: usize,
+    places: Places,
     masqueraded: Masqueraded,
     newer: bool,
 }
@@ -338,13 +343,21 @@ impl Destinations {
         let slots = (0..capacity).map(|_| None).collect();
         let (fronts, masqueraded) =
             (vec![Front::EMPTY; capacity as usize], Masqueraded::new(capacity));
-        Destinations { slots, fronts, free, masqueraded, newer: false }
+        Destinations {
+            slots,
+            fronts,
+            free,
+            used: 0,
+            places: Places::new(capacity),
+            masqueraded,
+            newer: false,
+        }
     }
 
     /// Bytes that a table of this capacity takes.
     pub(crate) fn memory(capacity: u32) -> usize {
         let each = size_of::<Option<Destination>>() + size_of::<Front>() + size_of::<u32>();
-        capacity as usize * each + Masqueraded::memory(capacity)
+        capacity as usize * each + Masqueraded::memory(capacity) + Places::memory(capacity)
     }
 
     /// Puts a destination in a free place; `None` if there is none.
@@ -353,6 +366,8 @@ impl Destinations {
             self.reclaim_idle();
         }
         let index = self.free.pop()?;
+        self.used = self.used.max(index as usize + 1);
+        self.places.add(&destination.service_key, destination.addr(), index);
         self.fronts[index as usize] = Front::EMPTY;
         self.fronts[index as usize].set_service(destination.service);
         self.masqueraded.add(&destination, DestIndex(index), None);
@@ -363,7 +378,7 @@ impl Destinations {
     /// Chooses between the earlier and the later of the kernel's rules.
     pub(crate) fn follow_newer(&mut self, newer: bool) {
         self.newer = newer;
-        self.slots.iter_mut().flatten().for_each(|d| d.newer = newer);
+        self.iter_mut().for_each(|(_, d)| d.newer = newer);
     }
 
     /// The destination at a place that is in use.
@@ -385,7 +400,7 @@ impl Destinations {
 
     /// The first place at `from` or behind whose destination is of a service and is listed or has connections or templates.
     pub(crate) fn next_from(&self, from: u32) -> Option<DestIndex> {
-        let slots = self.slots.iter().enumerate().skip(from as usize);
+        let slots = self.slots[..self.used].iter().enumerate().skip(from as usize);
         let mut in_use = slots.filter_map(|(i, slot)| Some((i, slot.as_ref()?)));
         let found = in_use.find(|(_, d)| !d.unbound && (d.is_listed() || d.references() > 0));
         found.map(|(i, _)| DestIndex(i as u32))
@@ -410,7 +425,7 @@ impl Destinations {
 
     /// All places in use.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (DestIndex, &Destination)> {
-        self.slots
+        self.slots[..self.used]
             .iter()
             .enumerate()
             .filter_map(|(i, slot)| slot.as_ref().map(|d| (DestIndex(i as u32), d)))
@@ -418,17 +433,21 @@ impl Destinations {
 
     /// All places in use.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (DestIndex, &mut Destination)> {
-        self.slots
+        self.slots[..self.used]
             .iter_mut()
             .enumerate()
             .filter_map(|(i, slot)| slot.as_mut().map(|d| (DestIndex(i as u32), d)))
     }
 
+    /// The destination of the service `key` with that address, listed or not.
+    pub(crate) fn find(&self, key: &ServiceKey, addr: Endpoint) -> Option<DestIndex> {
+        let mut candidates = self.places.of(key, addr).map(DestIndex);
+        candidates.find(|&index| self.is(index, *key, addr))
+    }
+
     /// The unlisted destination that adding `addr` to the service `key` brings back.
     pub(crate) fn find_unlisted(&self, key: &ServiceKey, addr: Endpoint) -> Option<DestIndex> {
-        self.iter()
-            .find(|(_, d)| !d.is_listed() && d.service_key == *key && d.spec.addr == addr)
-            .map(|(index, _)| index)
+        self.find(key, addr).filter(|&index| !self.at(index).is_listed())
     }
 
     /// Takes a destination out of its service.
@@ -442,13 +461,12 @@ impl Destinations {
         self.front_mut(index).set_service(None);
     }
 
-    /// Tells the destinations of a service, those too that were unlisted before, that it was deleted.
-    pub(crate) fn orphan(&mut self, key: &ServiceKey) {
-        self.slots
-            .iter_mut()
-            .flatten()
-            .filter(|d| d.service_key == *key)
-            .for_each(|d| d.orphaned = true);
+    /// Tells the destinations of services, those too that were unlisted before, that these were deleted.
+    /// `keys` are in order.
+    pub(crate) fn orphan(&mut self, keys: &[ServiceKey]) {
+        let unlisted = self.iter_mut().filter(|(_, d)| !d.orphaned && !d.is_listed());
+        let theirs = unlisted.filter(|(_, d)| keys.binary_search(&d.service_key).is_ok());
+        theirs.for_each(|(_, d)| d.orphaned = true);
     }
 
     /// Puts an unlisted destination back into its service, with the connection counts it had, and, unless
@@ -501,7 +519,7 @@ impl Destinations {
     /// freed at the first look 120 s later. Returns whether any is left.
     pub(crate) fn check_unlisted(&mut self, now: Instant) -> bool {
         let mut left = false;
-        for index in 0..self.slots.len() {
+        for index in 0..self.used {
             let Some(d) = &mut self.slots[index] else { continue };
             if d.is_listed() {
                 continue;
@@ -514,8 +532,7 @@ impl Destinations {
             match d.idle_since {
                 None => d.idle_since = Some(now),
                 Some(since) if now.saturating_since(since) >= UNLISTED_IDLE => {
-                    self.slots[index] = None;
-                    self.free.push(index as u32);
+                    self.release(index);
                 }
                 Some(_) => {}
             }
@@ -533,11 +550,18 @@ impl Destinations {
     }
 
     fn reclaim(&mut self, idle: impl Fn(&Destination) -> bool) {
-        for index in 0..self.slots.len() {
+        for index in 0..self.used {
             if self.slots[index].as_ref().is_some_and(&idle) {
-                self.slots[index] = None;
-                self.free.push(index as u32);
+                self.release(index);
             }
+        }
+    }
+
+    /// Makes a place free again.
+    fn release(&mut self, index: usize) {
+        if let Some(d) = self.slots[index].take() {
+            self.places.remove(&d.service_key, d.spec.addr, index as u32);
+            self.free.push(index as u32);
         }
     }
 }
@@ -606,7 +630,7 @@ mod tests {
         all.relist(index, ServiceIndex(0));
         assert_eq!(all.front(index).counters.packets_in, 3);
         all.unlist(index);
-        all.orphan(&key);
+        all.orphan(&[key]);
         all.relist(index, ServiceIndex(0));
         assert_eq!(all.front(index).counters.packets_in, 0);
     }

@@ -31,7 +31,7 @@ use crate::command::{DestinationSpec, ForwardingMethod, ServiceKey, ServiceSpec}
 use crate::dest::Hop;
 use crate::engine::EngineData;
 use crate::flow::{Endpoint, FlowKey, Protocol};
-use crate::ids::{FwMark, PortId};
+use crate::ids::{DestIndex, FwMark, PortId};
 use crate::stats::Counters;
 use crate::time::{Duration, Instant};
 
@@ -158,7 +158,28 @@ pub struct Cursor(pub(crate) u32);
 
 /// Where a listing of services in chunks goes on; start with the default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct ServiceCursor(pub(crate) u32);
+pub struct ServiceCursor {
+    /// The next service to look at.
+    pub(crate) next: u32,
+    /// Where the servers of the service before it go on.
+    pub(crate) within: Option<Within>,
+}
+
+impl ServiceCursor {
+    /// Whether the service that was listed last has more servers, which come next.
+    pub const fn is_within(&self) -> bool {
+        self.within.is_some()
+    }
+}
+
+/// A place in the list of a service's servers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Within {
+    /// Servers that were left; as new ones come at the head, these are the last ones of the list.
+    pub(crate) left: u32,
+    /// The server that was listed last.
+    pub(crate) last: Option<DestIndex>,
+}
 
 /// The three timeouts of `--set`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

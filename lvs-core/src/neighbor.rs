@@ -67,6 +67,8 @@ pub(crate) struct Neighbor {
     pub(crate) waiting: Queue,
     /// An answer of a real server went to it, for which it is kept a while.
     pub(crate) used: bool,
+    /// A real server needs it; only good while room is made.
+    pub(crate) needed: bool,
 }
 
 impl Neighbor {
@@ -151,7 +153,7 @@ impl Neighbors {
         }
         let tags = tags.without_priority();
         let (mac, state, waiting) = (MacAddr::default(), State::Unknown, Queue::EMPTY);
-        let entry = Neighbor { port, tags, addr, mac, state, waiting, used: false };
+        let entry = Neighbor { port, tags, addr, mac, state, waiting, used: false, needed: false };
         let index = match self.free.pop() {
             Some(index) => {
                 self.entries[index as usize] = entry;
@@ -174,18 +176,26 @@ impl Neighbors {
     }
 
     /// Forgets a neighbour that nobody needs, unless packets wait for it or it was set for good.
-    pub(crate) fn forget(&mut self, index: NeighborIndex) {
+    /// Returns whether its place is free now.
+    pub(crate) fn forget(&mut self, index: NeighborIndex) -> bool {
         let entry = &mut self.entries[index.0 as usize];
         if entry.state == State::Permanent || entry.waiting.len() > 0 {
-            return;
+            return false;
         }
         entry.state = State::Unknown;
         self.version = self.version.wrapping_add(1);
         let words = words(entry.port, &entry.tags, entry.addr);
-        if self.lookup.find(&words) == Some(index.0) {
+        let known = self.lookup.find(&words) == Some(index.0);
+        if known {
             self.lookup.remove(&words);
             self.free.push(index.0);
         }
+        known
+    }
+
+    /// Before it is found out anew which ones are needed.
+    pub(crate) fn need_none(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.needed = false);
     }
 
     /// The first neighbour from a place on that is not forgotten.

@@ -122,6 +122,16 @@ impl Services {
         self.engines > 0
     }
 
+    /// The service at a place, if there is one.
+    pub(crate) fn in_place(&self, index: ServiceIndex) -> Option<&Service> {
+        self.slots.get(index.index())?.as_ref()
+    }
+
+    /// Likewise.
+    pub(crate) fn in_place_mut(&mut self, index: ServiceIndex) -> Option<&mut Service> {
+        self.slots.get_mut(index.index())?.as_mut()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ServiceIndex, &Service)> {
         self.slots
             .iter()

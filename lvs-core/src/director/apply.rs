@@ -35,7 +35,9 @@ impl Director {
             Command::DeleteService(key) => self.delete_service(&key),
             Command::Clear => {
                 let all: Vec<ServiceIndex> = self.services.iter().map(|(index, _)| index).collect();
-                all.into_iter().for_each(|index| self.remove_service(index));
+                self.together(|director| {
+                    all.into_iter().for_each(|index| director.remove_service(index));
+                });
                 Ok(())
             }
             Command::AddDestination(key, spec) => self.add_destination(key, spec),
@@ -151,6 +153,7 @@ impl Director {
         if self.services.by_key(&spec.key).is_some() {
             return Err(ApplyError::ServiceExists);
         }
+        self.catch_up();
         let info = self.scheduler(&spec.scheduler)?;
         let engine = self.engine(&spec)?;
         let mut scheduler = (info.make)(spec.flags, &Candidates::new(&[], &self.dests));
@@ -188,8 +191,7 @@ impl Director {
         for destination in service.list {
             self.unlist(destination);
         }
-        self.dests.orphan(&service.spec.key);
-        self.end_unlisted();
+        self.service_went(service.spec.key);
     }
 
     fn add_destination(
@@ -199,13 +201,14 @@ impl Director {
     ) -> Result<(), ApplyError> {
         let service = self.services.by_key(&key).ok_or(ApplyError::ServiceNotDefined)?;
         check_destination(&key, &mut spec)?;
-        if self.listed(service, spec.addr).is_some() {
+        let known = self.dests.find(&key, spec.addr);
+        if known.is_some_and(|index| self.dests.at(index).is_listed()) {
             return Err(ApplyError::DestinationExists);
         }
         if !self.is_unicast(spec.addr.addr) {
             return Err(ApplyError::NotUnicast);
         }
-        let index = match self.dests.find_unlisted(&key, spec.addr) {
+        let index = match known {
             Some(index) => {
                 self.dests.relist(index, service);
                 self.dests.edit(index, spec);
@@ -245,7 +248,7 @@ impl Director {
         let index = self.services.at_mut(service).list.remove(position);
         self.unlist(index);
         self.tell_scheduler(service, Change::Removed(position));
-        self.end_unlisted();
+        self.servers_went();
         Ok(())
     }
 
@@ -327,42 +330,17 @@ impl Director {
 
     /// The position of a destination in its service's list.
     pub(super) fn listed(&self, service: ServiceIndex, addr: Endpoint) -> Option<usize> {
-        let list = &self.services.at(service).list;
-        list.iter().position(|&index| self.dests.at(index).addr() == addr)
+        let Service { spec, list, .. } = self.services.at(service);
+        let found = self.dests.find(&spec.key, addr)?;
+        list.iter().position(|&index| index == found)
     }
 
     pub(super) fn unlist(&mut self, index: DestIndex) {
         self.dests.unlist(index);
+        self.reclaimed_in_vain = None;
         if self.next_unlisted_check.is_none() {
             self.next_unlisted_check = Some(self.now + UNLISTED_CHECK);
         }
-    }
-
-    /// Under `expire_nodest_conn` everything of a deleted server ends with it (rule L2).
-    fn end_unlisted(&mut self) {
-        if !self.tunables.expire_nodest_conn {
-            return;
-        }
-        let mut from = 0;
-        while let Some(id) = self.conns.next_live(from) {
-            from = id.0 + 1;
-            if !self.dests.at(self.conns.dest(id)).is_listed() && self.is_gone(id) {
-                self.end_connection(id);
-            }
-        }
-        let mut from = 0;
-        while let Some(id) = self.templates.next_live(from) {
-            from = id.0 + 1;
-            let template = self.templates.template(id);
-            if template.holds() == 0 && !self.dests.at(template.dest).is_listed() {
-                self.end_template(id);
-            }
-        }
-    }
-
-    pub(super) fn tell_scheduler(&mut self, service: ServiceIndex, change: Change) {
-        let service = self.services.at_mut(service);
-        service.scheduler.changed(&Candidates::new(&service.list, &self.dests), change);
     }
 
     /// Forgets timeouts that nobody has any more, if there are many; tells whether there is room for those
@@ -412,8 +390,9 @@ impl Director {
         }
         let Some((port, next)) = self.routes.towards(addr) else { return Hop::Unreachable };
         let mut found = self.neighbors.find_or_add(port, &VlanTags::NONE, next);
-        if found.is_none() {
-            self.reclaim_neighbors();
+        if found.is_none() && self.reclaimed_in_vain != Some(self.now) {
+            let in_vain = self.reclaim_neighbors();
+            self.reclaimed_in_vain = in_vain.then_some(self.now);
             found = self.neighbors.find_or_add(port, &VlanTags::NONE, next);
         }
         match found {

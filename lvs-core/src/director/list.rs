@@ -4,13 +4,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Director;
-use crate::command::ServiceKey;
+use crate::command::{ServiceKey, ServiceSpec};
 use crate::engine::EngineData;
 use crate::flow::{Endpoint, Protocol};
 use crate::ids::{ConnId, DestIndex, ServiceIndex, TemplateId};
 use crate::listing::{
     AddressConflict, ConnectionEntry, Cursor, DestinationEntry, ServiceCursor, ServiceEntry,
-    TimeoutsEntry,
+    TimeoutsEntry, Within,
 };
 use crate::persist::SPOILT_PORT;
 use crate::state::State;
@@ -26,12 +26,16 @@ impl Director {
     /// All services with their real servers, as of `now`.
     pub fn services(&mut self, now: Instant) -> Vec<ServiceEntry> {
         let mut entries = Vec::new();
-        self.services_from(now, &mut ServiceCursor::default(), usize::MAX, &mut entries);
+        let cursor = &mut ServiceCursor::default();
+        while self.services_from(now, cursor, usize::MAX, &mut entries) {}
         entries
     }
 
-    /// Lists services as of `now`, in chunks: more are appended to `entries` until they and their servers
-    /// are at least `max` lines. Returns whether there may be more; `cursor` then says where to go on.
+    /// Lists services as of `now`, in chunks: at most `max` more lines, services and their servers, are
+    /// appended to `entries`. Returns whether there may be more; `cursor` then says where to go on.
+    ///
+    /// A service with many servers may be cut. It goes on in the last of `entries`, or, if that is another, in
+    /// a new one. What is changed in between is seen in what is listed after it.
     pub fn services_from(
         &mut self,
         now: Instant,
@@ -43,32 +47,120 @@ impl Director {
         self.settle();
         let mut lines = 0;
         while lines < max {
-            let Some(index) = self.services.next(cursor.0) else {
-                cursor.0 = u32::MAX;
+            if cursor.within.is_some() {
+                lines += self.list_servers(cursor, max - lines, entries);
+                continue;
+            }
+            let Some(index) = self.services.next(cursor.next) else {
+                cursor.next = u32::MAX;
                 return false;
             };
-            let entry = self.service_entry(index);
-            cursor.0 = index.0 + 1;
-            lines = lines.saturating_add(1 + entry.destinations.len());
-            entries.push(entry);
+            self.begin_service(index, cursor, entries);
+            lines += 1;
         }
         true
     }
 
-    /// One service with its real servers, as of `now`.
-    pub fn service(&mut self, now: Instant, key: &ServiceKey) -> Option<ServiceEntry> {
+    /// Lists one service as of `now`, in chunks as [`services_from`](Director::services_from) does. Returns
+    /// whether its servers go on; `None` if there is no such service (any more).
+    pub fn service_from(
+        &mut self,
+        now: Instant,
+        key: &ServiceKey,
+        cursor: &mut ServiceCursor,
+        max: usize,
+        entries: &mut Vec<ServiceEntry>,
+    ) -> Option<bool> {
         self.advance(now);
         self.settle();
-        self.services.by_key(key).map(|index| self.service_entry(index))
+        let index = self.services.by_key(key)?;
+        if cursor.within.is_none() || cursor.next != index.0 + 1 {
+            self.begin_service(index, cursor, entries);
+        }
+        self.list_servers(cursor, max, entries);
+        Some(cursor.is_within())
     }
 
-    fn service_entry(&self, index: ServiceIndex) -> ServiceEntry {
-        let service = self.services.at(index);
+    /// One service with its real servers, as of `now`.
+    pub fn service(&mut self, now: Instant, key: &ServiceKey) -> Option<ServiceEntry> {
+        let (mut cursor, mut entries) = (ServiceCursor::default(), Vec::new());
+        self.service_from(now, key, &mut cursor, usize::MAX, &mut entries)?;
+        entries.pop()
+    }
+
+    /// One service as it was set.
+    pub fn service_spec(&self, key: &ServiceKey) -> Option<&ServiceSpec> {
+        self.services.by_key(key).map(|index| &self.services.at(index).spec)
+    }
+
+    /// One real server of a service, as of `now`.
+    pub fn destination(
+        &mut self,
+        now: Instant,
+        key: &ServiceKey,
+        addr: Endpoint,
+    ) -> Option<DestinationEntry> {
+        self.advance(now);
+        self.settle();
+        let index = self.dests.find(key, addr)?;
+        self.dests.at(index).is_listed().then(|| self.destination_entry(index))
+    }
+
+    /// A number that changes with every command, those included that were refused: what was read from the
+    /// director at one number is its configuration as long as it has that number. It goes round.
+    pub fn version(&self) -> u32 {
+        self.commands
+    }
+
+    /// Lists a service without its servers.
+    fn begin_service(
+        &self,
+        index: ServiceIndex,
+        cursor: &mut ServiceCursor,
+        entries: &mut Vec<ServiceEntry>,
+    ) {
+        let servers = self.services.at(index).list.len();
+        entries.push(self.service_head(index, servers));
+        cursor.next = index.0 + 1;
+        let left = servers as u32;
+        cursor.within = (left > 0).then_some(Within { left, last: None });
+    }
+
+    fn service_head(&self, index: ServiceIndex, room: usize) -> ServiceEntry {
         ServiceEntry {
-            spec: service.spec.clone(),
+            spec: self.services.at(index).spec.clone(),
             counters: self.shown_of_service(index),
-            destinations: service.list.iter().map(|&index| self.destination_entry(index)).collect(),
+            destinations: Vec::with_capacity(room),
         }
+    }
+
+    /// Lists more servers of the service that the cursor is within; returns how many.
+    fn list_servers(
+        &self,
+        cursor: &mut ServiceCursor,
+        max: usize,
+        entries: &mut Vec<ServiceEntry>,
+    ) -> usize {
+        let Some(within) = cursor.within.take() else { return 0 };
+        let index = ServiceIndex(cursor.next - 1);
+        let Some(service) = self.services.in_place(index) else { return 0 };
+        let list = &service.list;
+        let after_last = within.last.and_then(|last| list.iter().position(|&i| i == last));
+        let from = after_last.map_or(list.len().saturating_sub(within.left as usize), |at| at + 1);
+        let rest = &list[from..];
+        let some = &rest[..rest.len().min(max)];
+        if some.is_empty() {
+            return 0;
+        }
+        if entries.last().is_none_or(|last| last.spec.key != service.spec.key) {
+            entries.push(self.service_head(index, some.len()));
+        }
+        if let Some(entry) = entries.last_mut() {
+            entry.destinations.extend(some.iter().map(|&index| self.destination_entry(index)));
+        }
+        let left = (rest.len() - some.len()) as u32;
+        cursor.within = (left > 0).then(|| Within { left, last: some.last().copied() });
+        some.len()
     }
 
     pub(super) fn destination_entry(&self, index: DestIndex) -> DestinationEntry {

@@ -68,6 +68,7 @@ mod replies;
 mod segments;
 mod still;
 mod timers;
+mod together;
 
 #[cfg(test)]
 mod tests;
@@ -163,6 +164,10 @@ pub struct Director {
     next_reclaim: Option<Instant>,
     /// Not before this is a whole table searched for the sake of one record.
     next_purge: Instant,
+    /// When there was no room for a neighbour even so; nothing has been deleted since.
+    reclaimed_in_vain: Option<Instant>,
+    /// What waits for the last of several commands.
+    put_off: Option<together::PutOff>,
     /// Commands carried out so far.
     commands: u32,
 }
@@ -254,6 +259,8 @@ impl Director {
             next_probe: None,
             next_reclaim: None,
             next_purge: Instant::ZERO,
+            reclaimed_in_vain: None,
+            put_off: None,
             commands: 1,
             limits,
         })

@@ -5,6 +5,7 @@ use crate::dest::{Hop, UNLISTED_CHECK};
 use crate::ids::{ConnId, TemplateId};
 use crate::neighbor::{Due, NeighborIndex};
 use crate::time::{Duration, Instant};
+use crate::wire::ethernet::VlanTags;
 
 /// How long a template goes on when its time is up while it still controls connections, for good
 /// (rules R4, R5): 60 s in ticks.
@@ -199,7 +200,9 @@ impl Director {
                 Due::Ask(neighbor) if self.was_used(neighbor) || self.is_needed(neighbor) => {
                     self.ask(neighbor);
                 }
-                Due::Ask(neighbor) => self.neighbors.forget(neighbor),
+                Due::Ask(neighbor) => {
+                    self.neighbors.forget(neighbor);
+                }
                 Due::Silent(neighbor) => self.give_up(neighbor),
             }
         }
@@ -214,19 +217,31 @@ impl Director {
         self.next_reclaim.get_or_insert(self.now + Duration::from_secs(1));
     }
 
-    /// Forgets neighbours that no real server needs and that no answer went to since the last time, and
-    /// those of VLANs where nobody answers.
-    pub(super) fn reclaim_neighbors(&mut self) {
+    /// Forgets neighbours that no real server, or unbound one, needs and that no answer went to since the last time, and
+    /// those of VLANs where nobody answers. Returns whether doing it again would change nothing.
+    pub(super) fn reclaim_neighbors(&mut self) -> bool {
+        self.neighbors.need_none();
+        for (_, destination) in self.dests.iter().filter(|(_, d)| d.is_listed() || d.is_unbound()) {
+            if let Hop::Via { neighbor, .. } = destination.hop {
+                self.neighbors.at_mut(neighbor).needed = true;
+            }
+        }
+        let mut in_vain = true;
         let mut from = 0;
         while let Some(index) = self.neighbors.next_known(from) {
             from = index.0 + 1;
             let entry = self.neighbors.at(index);
             let silent = entry.mac().is_none() && !entry.tags.is_empty();
+            // One in a VLAN is needed with the untagged one of its address.
+            let untagged = self.neighbors.find(entry.port, &VlanTags::NONE, entry.addr);
+            let needed = untagged.is_some_and(|untagged| self.neighbors.at(untagged).needed);
             let used = core::mem::take(&mut self.neighbors.at_mut(index).used);
-            if silent || !(used || self.is_needed(index)) {
-                self.neighbors.forget(index);
+            in_vain &= !used;
+            if silent || !(used || needed) {
+                in_vain &= !self.neighbors.forget(index);
             }
         }
+        in_vain
     }
 
     /// Whether an answer went to a neighbour since this was last asked, or a packet waits for it.

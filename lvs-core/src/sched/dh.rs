@@ -36,6 +36,10 @@ impl Schedule for DestinationHashing {
         candidates.at(position).is_eligible().then_some(position)
     }
 
+    fn starts_anew(&self) -> bool {
+        true
+    }
+
     fn changed(&mut self, candidates: &Candidates<'_>, _: Change) {
         for (i, bucket) in self.buckets.iter_mut().enumerate() {
             *bucket = (i as u32).checked_rem(candidates.len() as u32);

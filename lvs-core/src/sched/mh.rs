@@ -70,6 +70,10 @@ impl Schedule for Maglev {
             .map(|position| position as usize)
     }
 
+    fn starts_anew(&self) -> bool {
+        true
+    }
+
     fn changed(&mut self, candidates: &Candidates<'_>, _: Change) {
         self.slots.fill(NONE);
         let weights = || candidates.iter().map(|(_, d)| d.last_weight()).filter(|&w| w > 0);

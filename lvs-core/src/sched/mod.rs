@@ -97,6 +97,8 @@ pub enum Change {
     Edited(usize),
     /// The destination that stood at this position is gone, those behind it moved down.
     Removed(usize),
+    /// Several of these at one instant; only told to whoever [starts anew](Schedule::starts_anew).
+    Several,
 }
 
 /// A scheduling algorithm with its state for one service.
@@ -128,6 +130,13 @@ pub trait Schedule: fmt::Debug + Send {
 
     /// Told the switches in force when it is made, and whenever they change.
     fn tune(&mut self, _tunables: &Tunables) {}
+
+    /// Whether [`changed`](Schedule::changed) goes by the list as it is then and not by what has changed, so
+    /// that after several changes at one instant
+    /// ([`Director::together`](crate::director::Director::together)) it is told once.
+    fn starts_anew(&self) -> bool {
+        false
+    }
 
     /// Told after the list changed.
     fn changed(&mut self, _candidates: &Candidates<'_>, _change: Change) {}

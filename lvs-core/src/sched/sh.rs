@@ -47,6 +47,10 @@ impl Schedule for SourceHashing {
         })
     }
 
+    fn starts_anew(&self) -> bool {
+        true
+    }
+
     fn changed(&mut self, candidates: &Candidates<'_>, _: Change) {
         let (mut position, mut filled) = (0, 0);
         for bucket in &mut self.buckets {

@@ -82,6 +82,10 @@ impl Schedule for WeightedRoundRobin {
         }
     }
 
+    fn starts_anew(&self) -> bool {
+        true
+    }
+
     fn changed(&mut self, candidates: &Candidates<'_>, _: Change) {
         self.position = None;
         self.measure(candidates);
