@@ -17,15 +17,11 @@ use std::time::Instant as Clock;
 use rustix::time::{ClockId, clock_gettime};
 
 use lvs_admin::ipvsadm::{Action, parse};
-use lvs_admin::listing::Rates;
 use lvs_admin::names::NumericOnly;
-use lvs_admin::rules::{MarkLine, Rules, Setting};
-use lvs_control::data::{About, Plan};
-use lvs_control::{Client, Desk, Program, Refusal, Reply, Request};
+use lvs_control::{Alone, Client, Desk, Reply, Request};
 use lvs_core::addr::{MacAddr, Prefix};
-use lvs_core::command::{Command, PortSpec, ServiceKey};
+use lvs_core::command::{Command, PortSpec};
 use lvs_core::director::Director;
-use lvs_core::flow::Endpoint;
 use lvs_core::ids::PortId;
 use lvs_core::io::FrameIo;
 use lvs_core::io::mem::MemIo;
@@ -39,42 +35,6 @@ const TURNS: usize = 200_000;
 /// Frames in a burst.
 const BURST: u32 = 32;
 const PORT: PortId = PortId(0);
-
-struct Alone(Director);
-
-impl Program for Alone {
-    fn director(&mut self) -> &mut Director {
-        &mut self.0
-    }
-
-    fn about(&self) -> About {
-        unreachable!("nobody asks")
-    }
-
-    fn change(&mut self, _: Instant, _: Vec<Command>) -> Vec<Result<(), Refusal>> {
-        Vec::new()
-    }
-
-    fn amend(&mut self, _: Instant, _: &[MarkLine], _: &[Setting]) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn apply(&mut self, _: Instant, _: Rules, _: bool) -> Result<Plan, Refusal> {
-        Ok(Plan::default())
-    }
-
-    fn rates(&self, _: &ServiceKey, _: Option<Endpoint>) -> Rates {
-        Rates::default()
-    }
-
-    fn total_rates(&self) -> Rates {
-        Rates::default()
-    }
-
-    fn interface(&self, _: PortId) -> Option<String> {
-        None
-    }
-}
 
 /// A UDP datagram of a client to the service.
 fn datagram(client: u32) -> Vec<u8> {
@@ -144,7 +104,8 @@ fn turns(program: &mut Alone, desk: &mut Desk, io: &mut MemIo, enough: &dyn Fn()
         }
         client = (client + 7 * BURST) % CONNECTIONS;
         let (wall, processor) = (Clock::now(), processor_time());
-        let Ok(_) = io.exchange(&mut |frames| program.0.process_burst(Instant::ZERO, frames));
+        let Ok(_) =
+            io.exchange(&mut |frames| program.director.process_burst(Instant::ZERO, frames));
         desk.serve(Instant::ZERO, program);
         took.processor.push(processor_time() - processor);
         took.wall.push(u64::try_from(wall.elapsed().as_nanos()).unwrap_or(u64::MAX));
@@ -169,12 +130,12 @@ fn report(what: &str, took: &[u64]) {
 fn main() {
     let path = std::env::temp_dir().join(format!("lvs-delay-{}.sock", std::process::id()));
     let mut desk = Desk::open(&path, || {}).expect("the socket can be made");
-    let mut program = Alone(director());
+    let mut program = Alone { director: director(), interfaces: Vec::new() };
     let mut io = MemIo::new(1);
     for first in (0..CONNECTIONS).step_by(BURST as usize) {
-        burst(&mut io, &mut program.0, first);
+        burst(&mut io, &mut program.director, first);
     }
-    println!("{} connections, bursts of {BURST} frames", program.0.connection_count());
+    println!("{} connections, bursts of {BURST} frames", program.director.connection_count());
     let quiet = turns(&mut program, &mut desk, &mut io, &|| true);
     let (stop, listings) = (AtomicBool::new(false), AtomicU64::new(0));
     let listing = std::thread::scope(|scope| {

@@ -24,12 +24,13 @@ pub mod desk;
 pub mod metrics;
 pub mod plan;
 pub mod protocol;
+pub mod replacement;
 pub mod server;
 pub mod transaction;
 mod wire;
 
 pub use client::{Client, ClientError, ConnectError};
-pub use desk::{Answer, Asker, Desk, Job, Order, Program, Replies, Stopping};
+pub use desk::{Alone, Answer, Asker, Desk, Job, Order, Program, Replies, Stopping};
 pub use protocol::{Refusal, Reply, Request};
 pub use server::{Server, ServerError};
 

@@ -1,16 +1,12 @@
 //! Several commands, all of them or none.
 
-use lvs_admin::diff::{self, Running, diff};
-use lvs_admin::ipvsadm::DaemonSpec;
-use lvs_admin::rules::{MarkLine, Rules, Setting};
-use lvs_core::command::{ApplyError, Command, MarkRule};
+use lvs_admin::rules::{MarkLine, Setting};
+use lvs_core::command::{ApplyError, Command, ForwardingMethod, MarkRule};
 use lvs_core::director::Director;
 use lvs_core::ids::PortId;
 use lvs_core::listing::ServiceEntry;
 use lvs_core::time::Instant;
 
-use crate::data::Plan;
-use crate::plan::{daemon_steps, plan};
 use crate::protocol::Refusal;
 
 /// Which command of several was refused, and why. Nothing was changed.
@@ -33,23 +29,27 @@ pub struct Stopped {
 pub fn apply_all(
     director: &mut Director,
     now: Instant,
-    commands: Vec<Command>,
+    commands: &[Command],
 ) -> Result<(), Stopped> {
-    let mut undo = Vec::new();
-    for (index, command) in commands.into_iter().enumerate() {
-        let inverse = inverse(director, now, &command);
-        if let Err(error) = director.apply(now, command.clone()) {
-            take_back(director, now, undo);
-            return Err(Stopped { index, command: Box::new(command), error });
+    director.together(|director| {
+        // What takes all back, to be carried out from its end.
+        let mut undo = Vec::with_capacity(commands.len());
+        for (index, command) in commands.iter().enumerate() {
+            let before = undo.len();
+            undo.extend(inverse(director, now, command).into_iter().rev());
+            if let Err(error) = director.apply(now, command.clone()) {
+                undo.truncate(before);
+                take_back(director, now, undo);
+                return Err(Stopped { index, command: Box::new(command.clone()), error });
+            }
         }
-        undo.push(inverse);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Carries out what takes commands back, the last one's first.
-fn take_back(director: &mut Director, now: Instant, undo: Vec<Vec<Command>>) {
-    for command in undo.into_iter().rev().flatten() {
+fn take_back(director: &mut Director, now: Instant, undo: Vec<Command>) {
+    for command in undo.into_iter().rev() {
         if let Err(error) = director.apply(now, command.clone()) {
             tracing::error!("{command:?} takes back a change and is refused: {error}");
         }
@@ -58,35 +58,30 @@ fn take_back(director: &mut Director, now: Instant, undo: Vec<Vec<Command>>) {
 
 /// The commands that take a command back, as the director is now. Counters that were zeroed stay so.
 pub fn inverse(director: &mut Director, now: Instant, command: &Command) -> Vec<Command> {
-    let mut service = |key| director.service(now, key);
     match command {
         Command::AddService(spec) => vec![Command::DeleteService(spec.key)],
         Command::EditService(spec) => {
-            service(&spec.key).map(|entry| Command::EditService(entry.spec)).into_iter().collect()
+            let before = director.service_spec(&spec.key).cloned();
+            before.map(Command::EditService).into_iter().collect()
         }
-        Command::DeleteService(key) => service(key).into_iter().flat_map(remake).collect(),
+        Command::DeleteService(key) => {
+            director.service(now, key).into_iter().flat_map(remake).collect()
+        }
         Command::Clear => director.services(now).into_iter().flat_map(remake).collect(),
         Command::AddDestination(key, spec) => {
             let mut addr = spec.addr;
-            if spec.method != lvs_core::command::ForwardingMethod::Masquerade {
+            if spec.method != ForwardingMethod::Masquerade {
                 addr.port = key.port();
             }
             vec![Command::DeleteDestination(*key, addr)]
         }
         Command::EditDestination(key, spec) => {
-            let find = |entry: ServiceEntry| {
-                let same = |d: &&lvs_core::listing::DestinationEntry| d.spec.addr == spec.addr;
-                entry.destinations.iter().find(same).map(|d| d.spec)
-            };
-            let before = service(key).and_then(find);
-            before.map(|spec| Command::EditDestination(*key, spec)).into_iter().collect()
+            let before = director.destination(now, key, spec.addr);
+            before.map(|entry| Command::EditDestination(*key, entry.spec)).into_iter().collect()
         }
         Command::DeleteDestination(key, addr) => {
-            let find = |entry: ServiceEntry| {
-                entry.destinations.iter().find(|d| d.spec.addr == *addr).map(|d| d.spec)
-            };
-            let before = service(key).and_then(find);
-            before.map(|spec| Command::AddDestination(*key, spec)).into_iter().collect()
+            let before = director.destination(now, key, *addr);
+            before.map(|entry| Command::AddDestination(*key, entry.spec)).into_iter().collect()
         }
         Command::SetTimeouts(_) => {
             let now = director.timeouts();
@@ -142,25 +137,6 @@ pub fn amendment(
     Ok(commands)
 }
 
-/// The commands that make a director what a rules file says, and the same told as a plan. `marks` are the
-/// file's rules, from [`Rules::mark_rules`]; `daemons` are those that run. Their changes are
-/// [`diff::daemons`], which is the caller's part: a director has none.
-pub fn replacement(
-    director: &mut Director,
-    now: Instant,
-    rules: &Rules,
-    marks: &[MarkRule],
-    daemons: &[DaemonSpec],
-) -> (Vec<Command>, Plan) {
-    let services = director.services(now);
-    let running = Running { daemons, ..Running::of(director, &services) };
-    let commands = diff(&running, rules, marks);
-    let mut plan = plan(&running, &commands);
-    plan.steps.extend(daemon_steps(&diff::daemons(daemons, rules.daemons())));
-    plan.warnings = rules.warnings().iter().map(ToString::to_string).collect();
-    (commands, plan)
-}
-
 /// The commands that make a service again, its servers in the same order (rule S1).
 fn remake(entry: ServiceEntry) -> Vec<Command> {
     let key = entry.spec.key;
@@ -197,7 +173,7 @@ mod tests {
             "-a -t 10.0.0.1:80 -r 10.1.0.3",
             "-A -f 7 -s sh",
         ];
-        apply_all(&mut director, Instant::ZERO, commands(&there)).unwrap();
+        apply_all(&mut director, Instant::ZERO, &commands(&there)).unwrap();
         let state = |director: &mut Director| {
             (director.services(Instant::ZERO), director.timeouts(), *director.tunables())
         };
@@ -220,7 +196,7 @@ mod tests {
                 ..Default::default()
             }),
         );
-        let stopped = apply_all(&mut director, Instant::ZERO, wrong).unwrap_err();
+        let stopped = apply_all(&mut director, Instant::ZERO, &wrong).unwrap_err();
         assert_eq!((stopped.index, stopped.error), (9, ApplyError::ServiceExists));
         let mut after = state(&mut director);
         // The server that was taken back is the newest now.

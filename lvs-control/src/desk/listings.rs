@@ -1,6 +1,8 @@
 //! Listings in steps.
 
+use crossbeam::channel::Sender;
 use lvs_admin::diff::Running;
+use lvs_admin::ipvsadm::DaemonSpec;
 use lvs_admin::listing;
 use lvs_admin::rules::TUNABLES;
 use lvs_core::command::{ApplyError, ServiceKey};
@@ -9,26 +11,26 @@ use lvs_core::listing::{Cursor, Forecast, ServiceCursor, ServiceEntry};
 use lvs_core::time::Instant;
 
 use super::{Answer, Program, ServiceRates};
-use crate::data::Settings;
+use crate::data::{self, Settings};
 use crate::protocol::{Refusal, Reply};
+use crate::replacement::Survey;
 
 /// Connections listed in one step: less work than a burst of frames.
 const CONNECTIONS: usize = 64;
-/// Services and servers listed in one step; the servers of one service stay together.
+/// Services and servers listed in one step.
 const SERVERS: usize = 128;
 
 /// A listing under way.
 #[derive(Debug)]
 pub(super) enum Listing {
-    One(ServiceKey),
-    Services(ServiceCursor),
+    Services(ServicesListing),
     Connections(Cursor),
     Forecast(ServiceKey, Endpoint, Cursor, Forecast),
 }
 
 impl Listing {
     pub(super) fn services(only: Option<ServiceKey>) -> Listing {
-        only.map_or(Listing::Services(ServiceCursor::default()), Listing::One)
+        Listing::Services(ServicesListing { only, ..ServicesListing::default() })
     }
 
     pub(super) fn connections() -> Listing {
@@ -42,22 +44,11 @@ impl Listing {
     /// The next part, with the end of the answer behind the last; and whether there is more.
     pub(super) fn step(&mut self, now: Instant, program: &mut dyn Program) -> (Vec<Answer>, bool) {
         let (answer, more) = match self {
-            Listing::One(key) => match program.director().service(now, key) {
-                Some(entry) => (Answer::Services(vec![rated(entry, program)]), false),
-                None => {
-                    let refusal = Refusal {
-                        status: lvs_admin::ipvsadm::STATUS_NOT_LISTED,
-                        message: ApplyError::NoSuchService.to_string(),
-                    };
-                    return (vec![Answer::Reply(Reply::Refused(refusal))], false);
-                }
+            Listing::Services(listing) => match listing.step(now, program) {
+                Ok((entries, more)) if entries.is_empty() && more => return (Vec::new(), true),
+                Ok((entries, more)) => (Answer::Services(entries), more),
+                Err(refusal) => return (vec![Answer::Reply(Reply::Refused(refusal))], false),
             },
-            Listing::Services(cursor) => {
-                let mut entries = Vec::new();
-                let more = program.director().services_from(now, cursor, SERVERS, &mut entries);
-                let rated = entries.into_iter().map(|entry| rated(entry, program)).collect();
-                (Answer::Services(rated), more)
-            }
             Listing::Connections(cursor) => {
                 let mut entries = Vec::with_capacity(CONNECTIONS);
                 let more = program.director().connections(now, cursor, CONNECTIONS, &mut entries);
@@ -79,14 +70,95 @@ impl Listing {
     }
 }
 
-fn rated(entry: ServiceEntry, program: &dyn Program) -> (ServiceEntry, ServiceRates) {
+/// Services are read a few servers at a time and sent when they are whole.
+#[derive(Debug, Default)]
+pub(super) struct ServicesListing {
+    only: Option<ServiceKey>,
+    cursor: ServiceCursor,
+    /// A service some of whose servers have yet to be read.
+    cut: Option<(ServiceEntry, ServiceRates)>,
+}
+
+type Rated = Vec<(ServiceEntry, ServiceRates)>;
+
+impl ServicesListing {
+    fn step(&mut self, now: Instant, program: &mut dyn Program) -> Result<(Rated, bool), Refusal> {
+        let (cursor, mut entries) = (&mut self.cursor, Vec::new());
+        let director = program.director();
+        let more = match &self.only {
+            None => director.services_from(now, cursor, SERVERS, &mut entries),
+            Some(key) => director
+                .service_from(now, key, cursor, SERVERS, &mut entries)
+                .ok_or_else(not_there)?,
+        };
+        let mut whole = Vec::with_capacity(entries.len() + 1);
+        for entry in entries {
+            let rates = rates(&entry, program);
+            match &mut self.cut {
+                Some((cut, known)) if cut.spec.key == entry.spec.key => {
+                    cut.destinations.extend(entry.destinations);
+                    known.servers.extend(rates.servers);
+                }
+                cut => whole.extend(cut.replace((entry, rates))),
+            }
+        }
+        if !self.cursor.is_within() {
+            whole.extend(self.cut.take());
+        }
+        Ok((whole, more))
+    }
+}
+
+/// A survey under way.
+#[derive(Debug)]
+pub(super) struct Surveying {
+    survey: Option<Survey>,
+    cursor: ServiceCursor,
+    to: Sender<Survey>,
+}
+
+impl Surveying {
+    pub(super) fn begin(now: Instant, program: &mut dyn Program, to: Sender<Survey>) -> Surveying {
+        let around = around(now, program);
+        let survey = Some(Survey::begin(program.director(), around));
+        Surveying { survey, cursor: ServiceCursor::default(), to }
+    }
+
+    /// Goes on; returns whether there is more.
+    pub(super) fn step(&mut self, now: Instant, program: &mut dyn Program) -> bool {
+        let Some(survey) = &mut self.survey else { return false };
+        let (cursor, director) = (&mut self.cursor, program.director());
+        // A director that was changed meanwhile refuses what comes of it.
+        if director.services_from(now, cursor, SERVERS, &mut survey.services) {
+            return true;
+        }
+        if let Some(survey) = self.survey.take() {
+            // Whoever asked has room for it, or is gone.
+            let _gone = self.to.try_send(survey);
+        }
+        false
+    }
+}
+
+/// The names of the ports, and the synchronisation daemons.
+pub(super) fn around(now: Instant, program: &dyn Program) -> (Vec<String>, Vec<DaemonSpec>) {
+    (program.about().interfaces, program.daemons(now).iter().map(data::Daemon::asked).collect())
+}
+
+fn not_there() -> Refusal {
+    Refusal {
+        status: lvs_admin::ipvsadm::STATUS_NOT_LISTED,
+        message: ApplyError::NoSuchService.to_string(),
+    }
+}
+
+fn rates(entry: &ServiceEntry, program: &dyn Program) -> ServiceRates {
     let key = &entry.spec.key;
     let servers = entry.destinations.iter();
-    let rates = ServiceRates {
+    ServiceRates {
         service: program.rates(key, None),
         servers: servers.map(|server| program.rates(key, Some(server.spec.addr))).collect(),
-    };
-    (entry, rates)
+    }
 }
 
 /// Timeouts, switches and marks.

@@ -1,6 +1,8 @@
 //! Where requests meet the director: one small step between two bursts.
 
+mod alone;
 mod asker;
+mod inline;
 mod listings;
 mod questions;
 mod traces;
@@ -23,11 +25,13 @@ use lvs_core::listing::{ConnectionEntry, ServiceEntry};
 use lvs_core::state::Signal;
 use lvs_core::time::Instant;
 
-use crate::data::{self, About, Plan, Totals};
+use crate::data::{self, About, Totals};
 use crate::protocol::{Refusal, Reply};
+use crate::replacement::{Committed, Replacement, Survey};
 use crate::server::{Patience, Place, Server, ServerError};
+pub use alone::Alone;
 pub use asker::{Asker, Replies, Stopping};
-use listings::Listing;
+use listings::{Listing, Surveying};
 use traces::Traces;
 pub use traces::{TraceFilter, TracedBurst};
 
@@ -57,11 +61,11 @@ pub trait Program {
         settings: &[Setting],
     ) -> Result<(), Refusal>;
 
-    /// Becomes what a rules file says, or only tells what that takes.
+    /// Becomes what a rules file says, by commands that were prepared for the director as it is.
     ///
     /// # Errors
     /// If anything is refused; then nothing has changed.
-    fn apply(&mut self, now: Instant, rules: Rules, dry_run: bool) -> Result<Plan, Refusal>;
+    fn commit(&mut self, now: Instant, replacement: &Replacement) -> Result<(), Refusal>;
 
     /// What goes through a service, or to one of its servers, in a second.
     fn rates(&self, key: &ServiceKey, server: Option<Endpoint>) -> Rates;
@@ -149,13 +153,12 @@ pub enum Order {
         /// The switches.
         settings: Vec<Setting>,
     },
-    /// A whole rules file.
-    Apply {
-        /// The file.
-        rules: Box<Rules>,
-        /// Only tell.
-        dry_run: bool,
-    },
+    /// What the director is configured to be, taken a few servers at a time.
+    Survey(Sender<Survey>),
+    /// What was prepared for the director as it was surveyed.
+    Commit(Arc<Replacement>, Sender<Committed>),
+    /// A whole rules file, prepared and carried out in one step.
+    Apply(Arc<Rules>),
 }
 
 /// A part of an answer, as the director's loop gives it: to make text of it is the business of a thread.
@@ -275,7 +278,8 @@ enum Work {
         commands: VecDeque<Command>,
         outcomes: Vec<Option<Refusal>>,
     },
-    List(Listing),
+    List(Box<Listing>),
+    Survey(Box<Surveying>),
     /// Only what is held is left.
     Over,
 }
@@ -396,11 +400,11 @@ fn begin(now: Instant, job: Job, program: &mut dyn Program) -> Option<Task> {
             return Some(Task { work, answers, held: VecDeque::new() });
         }
         Order::Services(only) => {
-            let work = Work::List(Listing::services(only));
+            let work = Work::List(Box::new(Listing::services(only)));
             return Some(Task { work, answers, held: VecDeque::new() });
         }
         Order::Connections => {
-            let work = Work::List(Listing::connections());
+            let work = Work::List(Box::new(Listing::connections()));
             return Some(Task { work, answers, held: VecDeque::new() });
         }
         Order::Settings => Ok(Some(Reply::Settings(listings::settings(program)))),
@@ -416,16 +420,30 @@ fn begin(now: Instant, job: Job, program: &mut dyn Program) -> Option<Task> {
         Order::Drops => Ok(Some(questions::drops(now, program))),
         Order::Connection(key) => questions::connection(now, program, &key).map(Some),
         Order::Forecast(key, server) => {
-            let work = Work::List(Listing::forecast(key, server));
+            let work = Work::List(Box::new(Listing::forecast(key, server)));
             return Some(Task { work, answers, held: VecDeque::new() });
         }
         Order::StartDaemon(spec) => program.start_daemon(now, &spec).map(|()| None),
         Order::StopDaemon(role) => program.stop_daemon(now, role).map(|()| None),
         Order::Daemons => Ok(Some(Reply::Daemons(program.daemons(now)))),
         Order::Amend { marks, settings } => program.amend(now, &marks, &settings).map(|()| None),
-        Order::Apply { rules, dry_run } => {
-            program.apply(now, *rules, dry_run).map(|plan| Some(Reply::Plan(plan)))
+        Order::Survey(to) => {
+            let work = Work::Survey(Box::new(Surveying::begin(now, program, to)));
+            return Some(Task { work, answers, held: VecDeque::new() });
         }
+        Order::Commit(replacement, to) => {
+            let done = match replacement.version == program.director().version() {
+                false => Committed::Stale,
+                true => match program.commit(now, &replacement) {
+                    Ok(()) => Committed::Done,
+                    Err(refusal) => Committed::Refused(refusal),
+                },
+            };
+            // Whoever asked has room for it, or is gone.
+            let _gone = to.try_send(done);
+            Ok(None)
+        }
+        Order::Apply(rules) => apply(now, program, rules).map(Some),
     };
     let replies = match reply {
         Ok(Some(reply)) => vec![reply, Reply::Done],
@@ -435,6 +453,16 @@ fn begin(now: Instant, job: Job, program: &mut dyn Program) -> Option<Task> {
     let mut task =
         Task { work: Work::Over, answers, held: replies.into_iter().map(Answer::Reply).collect() };
     (!task.send_held()).then_some(task)
+}
+
+/// Prepares and carries out a whole rules file.
+fn apply(now: Instant, program: &mut dyn Program, rules: Arc<Rules>) -> Result<Reply, Refusal> {
+    let around = listings::around(now, program);
+    let survey = Survey::of(program.director(), now, around);
+    let mut replacement = Replacement::prepare(&survey, rules)?;
+    program.commit(now, &replacement)?;
+    replacement.plan.applied = true;
+    Ok(Reply::Plan(replacement.plan))
 }
 
 impl Task {
@@ -450,7 +478,7 @@ impl Task {
                 Sent::Gone => {
                     self.held.clear();
                     // Changes that were asked for are made, listings are not.
-                    if matches!(self.work, Work::List(_)) {
+                    if matches!(self.work, Work::List(_) | Work::Survey(_)) {
                         self.work = Work::Over;
                     }
                 }
@@ -480,6 +508,12 @@ impl Task {
                 let (answers, more) = listing.step(now, program);
                 self.held.extend(answers);
                 if !more {
+                    self.work = Work::Over;
+                }
+            }
+            Work::Survey(surveying) => {
+                if !surveying.step(now, program) {
+                    self.held.push_back(Answer::Reply(Reply::Done));
                     self.work = Work::Over;
                 }
             }

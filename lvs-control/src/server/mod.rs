@@ -1,6 +1,8 @@
 //! The side that answers: a thread that takes connections, and one for each of them.
 
 mod connection;
+mod conversation;
+mod orders;
 mod peer;
 mod place;
 
@@ -22,6 +24,7 @@ use crate::desk::Asker;
 use crate::protocol::{Refusal, Reply};
 use crate::wire;
 use connection::Connection;
+pub(crate) use conversation::{Conversation, Courier, Next};
 
 /// Connections at a time. Further ones are told so and closed.
 pub const CONNECTIONS_MAX: usize = 64;

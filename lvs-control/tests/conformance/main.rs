@@ -13,9 +13,10 @@ use std::time::Duration;
 use lvs_admin::ipvsadm::{DaemonRole, DaemonSpec};
 use lvs_admin::listing::Rates;
 use lvs_admin::names::Services;
-use lvs_admin::rules::{MarkLine, Rules, Setting};
+use lvs_admin::rules::{MarkLine, Setting};
 use lvs_control::console::Console;
-use lvs_control::data::{About, Daemon, Plan};
+use lvs_control::data::{About, Daemon};
+use lvs_control::replacement::Replacement;
 use lvs_control::{Desk, Program, Refusal};
 use lvs_core::command::{Command, ServiceKey};
 use lvs_core::director::Director;
@@ -55,7 +56,7 @@ impl Program for Replayed<'_> {
         Err(Refusal::new("the scenario does this itself"))
     }
 
-    fn apply(&mut self, _: Instant, _: Rules, _: bool) -> Result<Plan, Refusal> {
+    fn commit(&mut self, _: Instant, _: &Replacement) -> Result<(), Refusal> {
         Err(Refusal::new("no scenario does this"))
     }
 

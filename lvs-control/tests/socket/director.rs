@@ -9,9 +9,10 @@ use std::time::{Duration, Instant as Clock};
 use lvs_admin::ipvsadm::{self, Action, DaemonRole, DaemonSpec};
 use lvs_admin::listing::Rates;
 use lvs_admin::names::NumericOnly;
-use lvs_admin::rules::{MarkLine, Rules, Setting};
+use lvs_admin::rules::{MarkLine, Setting};
 use lvs_control::console::Console;
-use lvs_control::data::{About, Daemon, Plan};
+use lvs_control::data::{About, Daemon};
+use lvs_control::replacement::Replacement;
 use lvs_control::server::Patience;
 use lvs_control::{
     Asker, Client, Desk, Program, Refusal, Reply, Request, ServerError, transaction,
@@ -64,21 +65,14 @@ impl Program for Alone {
     ) -> Result<(), Refusal> {
         let port = |name: &str| (name == "eth0").then_some(PortId(0));
         let commands = transaction::amendment(&self.director, marks, settings, port)?;
-        Ok(transaction::apply_all(&mut self.director, now, commands).map_err(|e| e.error)?)
+        Ok(transaction::apply_all(&mut self.director, now, &commands).map_err(|e| e.error)?)
     }
 
-    fn apply(&mut self, now: Instant, rules: Rules, dry_run: bool) -> Result<Plan, Refusal> {
-        let marks = rules.mark_rules(|name| (name == "eth0").then_some(PortId(0)));
-        let marks = marks.map_err(|error| Refusal::new(error.to_string()))?;
-        let daemons = self.asked();
-        let (commands, mut plan) =
-            transaction::replacement(&mut self.director, now, &rules, &marks, &daemons);
-        if !dry_run {
-            transaction::apply_all(&mut self.director, now, commands).map_err(|e| e.error)?;
-            self.daemons = rules.daemons().iter().map(started).collect();
-            plan.applied = true;
-        }
-        Ok(plan)
+    fn commit(&mut self, now: Instant, replacement: &Replacement) -> Result<(), Refusal> {
+        let done = transaction::apply_all(&mut self.director, now, &replacement.commands);
+        done.map_err(|stopped| stopped.error)?;
+        self.daemons = replacement.rules.daemons().iter().map(started).collect();
+        Ok(())
     }
 
     fn rates(&self, _: &ServiceKey, _: Option<Endpoint>) -> Rates {

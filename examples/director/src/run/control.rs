@@ -5,10 +5,11 @@ use std::path::Path;
 use lvs_admin::ipvsadm::{DaemonRole, DaemonSpec};
 use lvs_admin::listing::Rates;
 use lvs_admin::rates::Estimators;
-use lvs_admin::rules::{MarkLine, Rules, Setting};
-use lvs_control::data::{About, Daemon, Plan};
+use lvs_admin::rules::{MarkLine, Setting};
+use lvs_control::data::{About, Daemon};
 use lvs_control::metrics::Metrics;
-use lvs_control::{Desk, Program, Refusal, transaction};
+use lvs_control::replacement::Replacement;
+use lvs_control::{Asker, Desk, Program, Refusal, transaction};
 use lvs_core::command::{Command, ForwardingMethod, ServiceKey};
 use lvs_core::director::Director;
 use lvs_core::flow::Endpoint;
@@ -56,6 +57,11 @@ impl Control {
         self.desk.as_mut()
     }
 
+    /// What other threads ask the loop with, if it is asked at all.
+    pub(super) fn asker(&self) -> Option<Asker> {
+        self.desk.as_ref().map(Desk::asker)
+    }
+
     /// When there is something to do without a request.
     pub(super) fn due(&self) -> Option<Instant> {
         self.desk.as_ref().map(|_| self.rates.due())
@@ -100,7 +106,7 @@ impl Runtime<'_> {
     /// Carries out commands, all or none, and has the host follow; or leaves all as it was.
     pub(super) fn transact(
         &mut self,
-        commands: Vec<Command>,
+        commands: &[Command],
         configuration: Configuration,
     ) -> Result<(), RunError> {
         let plan = self.plan(&configuration);
@@ -141,7 +147,7 @@ impl Runtime<'_> {
         if configuration == self.configuration {
             return Ok(());
         }
-        self.transact(Vec::new(), configuration)
+        self.transact(&[], configuration)
     }
 
     /// Carries out changes, each by itself, then has the host follow them all at once. Returns what takes
@@ -239,12 +245,12 @@ impl Program for Runtime<'_> {
                 configuration.marks.clone_from(rules);
             }
         }
-        self.transact(commands, configuration).map_err(|error| Refusal::new(error.to_string()))
+        self.transact(&commands, configuration).map_err(|error| Refusal::new(error.to_string()))
     }
 
-    fn apply(&mut self, _now: Instant, rules: Rules, dry_run: bool) -> Result<Plan, Refusal> {
-        let plan = self.replace(&rules, dry_run);
-        plan.map_err(|error| Refusal::new(format!("{error}; nothing was applied")))
+    fn commit(&mut self, _now: Instant, replacement: &Replacement) -> Result<(), Refusal> {
+        let done = self.take_place(replacement);
+        done.map_err(|error| Refusal::new(format!("{error}; nothing was applied")))
     }
 
     fn rates(&self, key: &ServiceKey, server: Option<Endpoint>) -> Rates {

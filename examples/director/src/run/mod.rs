@@ -59,6 +59,8 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Rule(#[from] lvs_admin::rules::RuleError),
     #[error(transparent)]
+    Replacement(#[from] lvs_control::Refusal),
+    #[error(transparent)]
     Io(#[from] BackendError),
     #[error("{0}")]
     Guard(#[from] lvs_guard::GuardError),
@@ -137,7 +139,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), RunError> {
     runtime.take_over(plan)?;
     let limits = args.mss.iter().map(|limit| limit.0).collect();
     runtime.director.apply(Instant::ZERO, Command::SetMssLimits(limits))?;
-    runtime.replace(&rules, false)?;
+    runtime.replace(rules)?;
     runtime.say_what_was_taken_over();
     let ended = runtime.forward(&signals);
     runtime.stop();

@@ -1,10 +1,12 @@
 //! Applying rules: at the start, on SIGHUP, and when an interface came back.
 
+use std::fmt::Display;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lvs_admin::rules::Rules;
 use lvs_control::data::Plan;
-use lvs_control::transaction;
+use lvs_control::replacement::{self, Replacement, Survey};
 use lvs_core::command::PortSpec;
 use lvs_core::ids::L4Port;
 use lvs_guard::{GuardRule, GuardSpec};
@@ -16,54 +18,63 @@ use super::masquerade::answering_from_any_port;
 use super::routes;
 use super::station;
 use super::takeover::{Takeover, Virtual, local_servers, marks_without_address};
-use super::{RunError, Runtime, port_named};
+use super::{RunError, Runtime};
 use crate::cli::RoutesOf;
 use crate::rules;
 
+/// The file is read anew by one thread at a time, so that what was read last is in force in the end.
+static READING: Mutex<()> = Mutex::new(());
+
 impl Runtime<'_> {
-    /// SIGHUP: reads the file anew and applies what changed. A file with a mistake changes nothing.
+    /// SIGHUP: reads the file anew and applies what changed. A file with a mistake changes nothing. Where the
+    /// loop can be asked, all but the change itself is done beside it.
     pub(super) fn reload(&mut self) {
         let Some(file) = self.args.rules.clone() else {
             tracing::warn!("there is no rules file to apply; start with --rules FILE");
             return;
         };
-        match self.try_reload(&file) {
-            Ok(changes) => {
-                let plural = if changes == 1 { "" } else { "s" };
-                tracing::info!("{} applied: {changes} change{plural}", file.display());
-            }
-            Err(error) => tracing::error!("{error}; going on with the old rules"),
+        let Some(asker) = self.control.asker() else {
+            let done = rules::read(&file).map_err(RunError::from).and_then(|r| self.replace(r));
+            return say_what_was_applied(&file, done);
+        };
+        let beside = move || {
+            let _alone = READING.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = rules::read(&file).map_err(|error| error.to_string()).and_then(|rules| {
+                replacement::replace_by(&asker, rules).map_err(|refusal| refusal.to_string())
+            });
+            say_what_was_applied(&file, done);
+        };
+        let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(beside);
+        if let Err(error) = thread {
+            tracing::error!(
+                "no thread to read the rules file: {error}; going on with the old rules"
+            );
         }
     }
 
-    fn try_reload(&mut self, file: &Path) -> Result<usize, RunError> {
-        let rules = rules::read(file)?;
-        let plan = self.replace(&rules, false)?;
-        plan.steps.iter().for_each(|step| tracing::info!("{step}"));
-        Ok(plan.steps.len())
-    }
-
-    /// Becomes what a rules file says, or only tells what that takes.
-    pub(super) fn replace(&mut self, rules: &Rules, dry_run: bool) -> Result<Plan, RunError> {
-        let mark_rules = rules.mark_rules(|name| port_named(&self.names, name))?;
+    /// Becomes what a rules file says, in one step.
+    pub(super) fn replace(&mut self, rules: Rules) -> Result<Plan, RunError> {
         let now = self.now();
-        let running = self.daemons.asked();
-        let (commands, mut plan) =
-            transaction::replacement(&mut self.director, now, rules, &mark_rules, &running);
-        if !dry_run {
-            for command in &commands {
-                tracing::debug!("{command:?}");
-            }
-            // What may fail of the daemons comes before anything is changed.
-            let changes = lvs_admin::diff::daemons(&running, rules.daemons());
-            let prepared = self.daemons.prepare(&changes, &rules.tunables())?;
-            self.transact(commands, Configuration::of_rules(rules, &mark_rules))?;
-            let now = self.now();
-            self.daemons.commit(now, &mut self.director, prepared);
-            self.give_warnings(rules);
-            plan.applied = true;
+        let around = (self.names.clone(), self.daemons.asked());
+        let survey = Survey::of(&mut self.director, now, around);
+        let mut replacement = Replacement::prepare(&survey, Arc::new(rules))?;
+        self.take_place(&replacement)?;
+        Ok(std::mem::take(&mut replacement.plan))
+    }
+
+    /// Carries out what was prepared, and has the host follow.
+    pub(super) fn take_place(&mut self, replacement: &Replacement) -> Result<(), RunError> {
+        let Replacement { rules, marks, commands, daemons, .. } = replacement;
+        for command in commands {
+            tracing::debug!("{command:?}");
         }
-        Ok(plan)
+        // What may fail of the daemons comes before anything is changed.
+        let prepared = self.daemons.prepare(daemons, &rules.tunables())?;
+        self.transact(commands, Configuration::of_rules(rules, marks))?;
+        let now = self.now();
+        self.daemons.commit(now, &mut self.director, prepared);
+        self.give_warnings(&replacement.plan.warnings);
+        Ok(())
     }
 
     /// What there is to take over by this configuration, on the host as it is now.
@@ -189,8 +200,8 @@ impl Runtime<'_> {
         tracing::info!("{name}: MAC {}, MTU {}, {addresses}", port.mac, port.mtu);
     }
 
-    fn give_warnings(&self, rules: &Rules) {
-        for warning in rules.warnings() {
+    fn give_warnings(&self, of_file: &[String]) {
+        for warning in of_file {
             tracing::warn!("{warning}");
         }
         if let Backend::Taps(io) = &self.io {
@@ -222,6 +233,18 @@ impl Runtime<'_> {
                  the director only takes packets to addresses that are its own"
             );
         }
+    }
+}
+
+fn say_what_was_applied(file: &Path, done: Result<Plan, impl Display>) {
+    match done {
+        Ok(plan) => {
+            plan.steps.iter().for_each(|step| tracing::info!("{step}"));
+            let changes = plan.steps.len();
+            let plural = if changes == 1 { "" } else { "s" };
+            tracing::info!("{} applied: {changes} change{plural}", file.display());
+        }
+        Err(error) => tracing::error!("{error}; going on with the old rules"),
     }
 }
 
