@@ -88,7 +88,7 @@ impl Director {
 
     /// The same of the server of a flow. An unbound one is of the service that the flow names, for whoever
     /// imports it asks for one.
-    fn server_key_for(&self, index: DestIndex, flow: FlowKey) -> ServerKey {
+    pub(super) fn server_key_for(&self, index: DestIndex, flow: FlowKey) -> ServerKey {
         let key = self.server_key(index);
         if !self.dests.at(index).is_unbound() {
             return key;

@@ -63,9 +63,10 @@ impl Director {
             (Method::Tunnel, Tunnel(kind)) => Some(Tunnel(kind)),
             (Method::Tunnel, _) => Some(Tunnel(crate::command::Tunnel::IpIp)),
         };
+        let flow = FlowKey::new(entry.protocol, entry.client, entry.virt);
         ConnectionDetails {
             entry,
-            service: destination.service_key,
+            service: self.server_key_for(index, flow).service,
             method,
             active: false,
             timeout: Duration::ZERO,

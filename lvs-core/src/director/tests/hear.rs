@@ -172,6 +172,10 @@ fn without_its_server_a_connection_goes_where_it_was_announced_to_go() {
     assert_eq!(world.hear(connection(40_000, 9)), Heard::Unbound);
     assert_eq!(world.tcp(7, 40_000, "A"), Some(9));
     assert_eq!(world.entries()[0].destination, Endpoint::new(addr, 80));
+    let flow =
+        crate::flow::FlowKey::new(Protocol::TCP, client(40_000), Endpoint::new(VIP.into(), 80));
+    let details = world.director.connection(world.now, &flow).unwrap();
+    assert_eq!((details.service, details.listed), (key(), false));
     // Nobody's number has it, whatever becomes of services and servers.
     assert!((2..=4).all(|host| world.load(host) == (0, 0, 0)));
     world.apply(Command::SetTunables(Tunables { expire_nodest_conn: true, ..Tunables::default() }));
