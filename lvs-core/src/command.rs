@@ -348,6 +348,9 @@ pub struct Tunables {
     pub sync_refresh_period: u32,
     /// How often an announcement that this holds back is made all the same, an eighth of it apart: 0 to 3.
     pub sync_retries: u8,
+    /// Seconds in which a master announces everything it has once, evenly, whether or not packets come: so a
+    /// backup that comes late or missed messages is complete after that. 0 never does, as the kernel.
+    pub sync_sweep_period: u32,
     /// The protocol that a master speaks: 0 or 1. A backup understands both.
     pub sync_version: u8,
     /// Ports that a master sends to and a backup listens at: a power of two, at most 64.
@@ -386,6 +389,7 @@ impl Default for Tunables {
             sync_period: 50,
             sync_refresh_period: 0,
             sync_retries: 0,
+            sync_sweep_period: 0,
             sync_version: 1,
             sync_ports: 1,
             // The kernel's depends on the machine's memory: a 32nd of its pages. This is that of 1 GB.

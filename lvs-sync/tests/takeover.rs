@@ -333,3 +333,38 @@ fn an_established_connection_is_at_the_backup_two_seconds_after_its_third_packet
         assert_eq!(pair.backup.counters().accepted(), entries, "a template with each packet");
     }
 }
+
+/// The kernel's protocol has no word for "tell me all": a sweep needs none.
+#[test]
+fn a_backup_that_comes_late_has_all_connections_after_a_sweep() {
+    let mut pair = Pair::new(master::Settings { syncid: 7, ..master::Settings::default() });
+    let packets = (0..40u8).map(|n| Packet {
+        v6: n % 2 == 0,
+        udp: n % 4 == 1,
+        client: n,
+        port: n,
+        service: usize::from(n % 3 == 0),
+        flags: 0x02,
+    });
+    let packets: Vec<Packet> = packets.collect();
+    for flags in [0x02, 0x10, 0x10] {
+        for packet in &packets {
+            send(&mut pair.old, pair.now, Packet { flags, ..*packet });
+        }
+    }
+    pair.exchange();
+    pair.wait(Duration::from_secs(3));
+    // It has lost what it was told, as by a restart.
+    pair.new = director(5);
+    let tunables = Tunables { sync_sweep_period: 10, ..Tunables::default() };
+    pair.old.apply(pair.now, Command::SetTunables(tunables)).unwrap();
+    pair.wait(Duration::from_secs(12));
+    let now = pair.now;
+    let (old, new) = (listed(&mut pair.old, now), listed(&mut pair.new, now));
+    assert_eq!(old.len(), new.len());
+    assert!(old.len() > 40, "templates too");
+    for packet in packets {
+        let packet = Packet { flags: 0x10, ..packet };
+        assert_eq!(send(&mut pair.old, now, packet), send(&mut pair.new, now, packet));
+    }
+}

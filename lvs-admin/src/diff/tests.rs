@@ -210,6 +210,7 @@ sysctl -w net.ipv4.vs.sync_qlen_max=8192
 sysctl -w net.ipv4.vs.sync_refresh_period=0
 sysctl -w net.ipv4.vs.sync_retries=0
 sysctl -w net.ipv4.vs.sync_sock_size=0
+sysctl -w net.ipv4.vs.sync_sweep_period=0
 sysctl -w net.ipv4.vs.sync_threshold=3
 sysctl -w net.ipv4.vs.sync_version=1
 ip6tables -t mangle -A PREROUTING -s 2001:db8:9::/48 -d 2001:db8::1 -p tcp --sport 1024:65535 \

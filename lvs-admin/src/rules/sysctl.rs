@@ -88,6 +88,8 @@ pub const TUNABLES: &[TunableInfo] = &[
     switch!(sync_refresh_period, INT),
     switch!(sync_retries, 3),
     switch!(sync_sock_size, INT),
+    // The kernel has no such switch: it announces by packets alone.
+    switch!(sync_sweep_period, INT),
     switch!(sync_threshold, INT),
     switch!(sync_version, 1),
 ];

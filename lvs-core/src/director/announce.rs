@@ -11,6 +11,7 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::sweep::Sweep;
 use super::{Director, flags, forward};
 use crate::addr::Family;
 use crate::command::{ApplyError, ForwardingMethod, SyncRoles, Tunables};
@@ -36,6 +37,7 @@ pub(super) struct Announcer {
     templates: Vec<ToldOfTemplate>,
     waiting: VecDeque<Announcement>,
     lost: u64,
+    pub(super) sweep: Sweep,
 }
 
 /// What was last told of something.
@@ -62,6 +64,8 @@ struct ToldOfConnection {
 struct ToldOfTemplate {
     packets: u32,
     told: Option<Told>,
+    /// A master announced it last, and no connection was led by it since.
+    heard: bool,
 }
 
 impl ToldOfConnection {
@@ -72,7 +76,7 @@ impl ToldOfConnection {
 }
 
 impl ToldOfTemplate {
-    const NEVER: ToldOfTemplate = ToldOfTemplate { packets: 0, told: None };
+    const NEVER: ToldOfTemplate = ToldOfTemplate { packets: 0, told: None, heard: false };
 }
 
 impl Announcer {
@@ -82,6 +86,7 @@ impl Announcer {
             templates: vec![ToldOfTemplate::NEVER; templates as usize],
             waiting: VecDeque::with_capacity(WAITING_MAX),
             lost: 0,
+            sweep: Sweep::default(),
         }
     }
 
@@ -97,7 +102,10 @@ impl Director {
     /// The next connection or template that a master has to tell of. Ask after each burst and each
     /// [`handle_timers`](Director::handle_timers) until there is none: 4096 may wait, more are lost.
     pub fn poll_announcement(&mut self) -> Option<Announcement> {
-        self.announcer.as_mut()?.waiting.pop_front()
+        match self.announcer.as_mut()?.waiting.pop_front() {
+            None if self.tunables.sync_sweep_period > 0 => self.swept(),
+            next => next,
+        }
     }
 
     /// How many announcements found no room since the director became a master.
@@ -126,6 +134,10 @@ impl Director {
     pub(super) fn review_sync(&mut self) {
         self.dormant = self.sync_roles.backup && self.tunables.backup_only;
         self.lifetimes.open_short_way(!self.sync_roles.master && !self.dormant);
+        let now = self.now;
+        if let Some(announcer) = &mut self.announcer {
+            announcer.sweep_from(now);
+        }
     }
 
     /// A packet of the client's was counted, and the state moved.
@@ -163,17 +175,15 @@ impl Director {
     #[inline(never)]
     fn announce_controller(&mut self, id: TemplateId) {
         let Some(announcer) = &mut self.announcer else { return };
-        let packets = &mut announcer.templates[id.index()].packets;
-        *packets = packets.wrapping_add(1);
-        let packets = *packets;
+        let told = &mut announcer.templates[id.index()];
+        (told.packets, told.heard) = (told.packets.wrapping_add(1), false);
+        let packets = told.packets;
         self.announce_template(id, packets);
     }
 
     /// A template goes on for another minute (rule Y5).
     pub(super) fn announce_extended(&mut self, id: TemplateId) {
-        let version_0 = self.tunables.sync_version == 0;
-        let v6 = self.templates.template(id).key().family() == Family::V6;
-        if self.announcer.is_some() && !(version_0 && v6) {
+        if self.announcer.is_some() {
             self.announce_template(id, self.tunables.sync_threshold);
         }
     }
@@ -199,7 +209,7 @@ impl Director {
     pub(super) fn note_template_heard(&mut self, id: TemplateId) {
         let packets = self.tunables.sync_threshold;
         if let Some(announcer) = &mut self.announcer {
-            announcer.templates[id.index()] = ToldOfTemplate { packets, told: None };
+            announcer.templates[id.index()] = ToldOfTemplate { packets, told: None, heard: true };
         }
     }
 
@@ -209,12 +219,11 @@ impl Director {
         let (state, packets) = (State::from_byte(record.state()), record.packets());
         let generation = record.generation();
         let timeout = self.timeouts.ticks(record.timeout_index());
-        let persistent = self.conns.template(id).is_some();
         let (tick, tunables) = (self.tick(), self.tunables);
-        let Some(announcer) = &mut self.announcer else { return false };
-        if !is_told(state) || tunables.sync_persist_mode && persistent {
+        if !self.may_be_told(id) {
             return false;
         }
+        let Some(announcer) = &mut self.announcer else { return false };
         let before = announcer.connections[id.index()];
         let known = before.generation == generation && before.state != ToldOfConnection::NOTHING;
         let told = known.then_some(Told { end: before.end, retries: before.retries });
@@ -225,18 +234,73 @@ impl Director {
                 .filter(|_| is_in_turn(packets, false, &tunables)),
         };
         let Some(retries) = retries.filter(|_| announcer.has_room()) else { return false };
-        let end = tick.wrapping_add(timeout);
-        announcer.connections[id.index()] =
-            ToldOfConnection { end, generation, state: state as u8, retries };
+        self.note_told(id, retries);
         true
+    }
+
+    /// Whether a connection is one that is announced at all.
+    pub(super) fn may_be_told(&self, id: ConnId) -> bool {
+        let left_out = self.tunables.sync_persist_mode && self.conns.template(id).is_some();
+        is_told(State::from_byte(self.conns.hot(id).state()))
+            && !left_out
+            && self.version_has(self.conns.key(id).family())
+    }
+
+    /// The same of a template. A spoilt one leads no client any more.
+    pub(super) fn template_may_be_told(&self, id: TemplateId) -> bool {
+        let template = self.templates.template(id);
+        !template.is_spoilt() && self.version_has(template.key().family())
+    }
+
+    /// Version 0 has no IPv6 (rule Y11).
+    fn version_has(&self, family: Family) -> bool {
+        self.tunables.sync_version != 0 || family == Family::V4
+    }
+
+    /// Remembers that a connection was announced as it is now.
+    pub(super) fn note_told(&mut self, id: ConnId, retries: u8) {
+        let record = self.conns.hot(id);
+        let (generation, state) = (record.generation(), record.state());
+        let end = self.tick().wrapping_add(self.timeouts.ticks(record.timeout_index()));
+        if let Some(announcer) = &mut self.announcer {
+            announcer.connections[id.index()] =
+                ToldOfConnection { end, generation, state, retries };
+        }
+    }
+
+    /// The same of a template.
+    pub(super) fn note_template_told(&mut self, id: TemplateId, retries: u8) {
+        let end = self.tick().wrapping_add(self.templates.template(id).timeout);
+        if let Some(announcer) = &mut self.announcer {
+            let told = &mut announcer.templates[id.index()];
+            (told.told, told.heard) = (Some(Told { end, retries }), false);
+        }
+    }
+
+    /// Whether a connection is as a master announced it, and no packet has come since: then it is that master's
+    /// to announce.
+    pub(super) fn was_heard_last(&self, id: ConnId) -> bool {
+        let record = self.conns.hot(id);
+        let Some(announcer) = &self.announcer else { return false };
+        let told = announcer.connections[id.index()];
+        let noted = told.generation == record.generation() && told.end == record.last_seen();
+        let before =
+            record.flags() & flags::TOLD != 0 && record.packets() <= self.tunables.sync_threshold;
+        noted || before
+    }
+
+    /// The same of a template, and connections that it led to its server.
+    pub(super) fn template_was_heard_last(&self, id: TemplateId) -> bool {
+        let template = self.templates.template(id);
+        let noted = self.announcer.as_ref().is_some_and(|a| a.templates[id.index()].heard);
+        noted || template.told && template.connections == 0
     }
 
     /// Announces a template that had so many packets, if it is due.
     fn announce_template(&mut self, id: TemplateId, packets: u32) {
         let template = self.templates.template(id);
         let (timeout, tick, tunables) = (template.timeout, self.tick(), self.tunables);
-        // A spoilt one leads no client any more.
-        if template.is_spoilt() {
+        if !self.template_may_be_told(id) {
             return;
         }
         let Some(announcer) = &mut self.announcer else { return };
@@ -245,8 +309,7 @@ impl Director {
         if !is_in_turn(packets, true, &tunables) || !announcer.has_room() {
             return;
         }
-        let end = tick.wrapping_add(timeout);
-        announcer.templates[id.index()].told = Some(Told { end, retries });
+        self.note_template_told(id, retries);
         let announcement = self.announcement_of_template(id);
         if let (Some(announcement), Some(announcer)) = (announcement, &mut self.announcer) {
             announcer.waiting.push_back(announcement);
@@ -254,7 +317,7 @@ impl Director {
     }
 
     /// `None` for a server of another address family, which messages cannot carry.
-    fn announcement_of(&self, id: ConnId) -> Option<Announcement> {
+    pub(super) fn announcement_of(&self, id: ConnId) -> Option<Announcement> {
         let record = self.conns.hot(id);
         let (key, way) = (record.key(), self.way_of(id));
         let server = self.server_end(&way, key.virtual_port());
@@ -280,7 +343,7 @@ impl Director {
     }
 
     /// The same of a template.
-    fn announcement_of_template(&self, id: TemplateId) -> Option<Announcement> {
+    pub(super) fn announcement_of_template(&self, id: TemplateId) -> Option<Announcement> {
         let template = self.templates.template(id);
         let (key, destination) = (template.key(), self.dests.at(template.dest));
         let server = Endpoint { addr: destination.addr().addr, port: template.dest_port };

@@ -67,6 +67,7 @@ mod outgoing;
 mod replies;
 mod segments;
 mod still;
+mod sweep;
 mod timers;
 mod together;
 

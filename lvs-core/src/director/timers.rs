@@ -29,6 +29,7 @@ impl Director {
         self.handle_unlisted();
         self.handle_probes();
         self.handle_defense();
+        self.grant_sweep();
         self.expire_fragments();
         self.run_wheel(budget)
     }
@@ -42,7 +43,8 @@ impl Director {
         let neighbors = Some(self.neighbors.next_due()).filter(|&at| at != Instant::MAX);
         let fragments = Some(self.reassembly.next_due()).filter(|&at| at != Instant::MAX);
         let wheel = self.wheel.next_deadline().map(Instant::from_millis);
-        let regular = [self.next_unlisted_check, self.next_probe, self.defense.next()];
+        let regular =
+            [self.next_unlisted_check, self.next_probe, self.defense.next(), self.next_sweep()];
         [neighbors, fragments, wheel, self.next_reclaim].into_iter().chain(regular).flatten().min()
     }
 

@@ -415,3 +415,74 @@ fn a_backup_with_backup_only_leaves_clients_to_its_host_until_it_is_none() {
     world.apply(Command::SetMssLimits(vec![MssLimit { service: key(), mss: 1400 }]));
     assert!(world.tcp(7, 40_000, "A").is_some());
 }
+
+#[test]
+fn a_sweep_tells_of_all_that_is_there_once_in_its_period_and_evenly() {
+    let mut world = World::with_service("rr", persistence(10_000));
+    for port in 0..100 {
+        world.tcp(port as u8, 40_000 + port, "S");
+        world.tcp(port as u8, 40_000 + port, "A");
+    }
+    world.tcp(200, 50_000, "S");
+    world.apply(Command::SetSyncRoles(MASTER));
+    assert_eq!(told(&mut world).len(), 0, "without the switch nothing is swept");
+    set(&mut world, |tunables| tunables.sync_sweep_period = 20);
+    for _ in 0..3 {
+        let (mut connections, mut templates, mut most) = (0, 0, 0);
+        for _ in 0..200 {
+            assert!(
+                world.director.next_deadline().unwrap() <= world.now + Duration::from_millis(100)
+            );
+            world.director.handle_timers(world.now, usize::MAX);
+            let swept = announcements(&mut world);
+            most = most.max(swept.len());
+            for announcement in swept {
+                match announcement.kind {
+                    Announced::Connection(State::Established) => connections += 1,
+                    Announced::Connection(other) => panic!("{other:?}"),
+                    Announced::Template { .. } => templates += 1,
+                }
+            }
+            world.advance(100);
+        }
+        // The first places have all of them here: a 200th of 5,120 places is a share.
+        assert_eq!((connections, templates), (100, 101));
+        assert!(most <= 26, "{most} at once");
+    }
+    // A caller that was away makes no burst of what it missed.
+    world.advance(5_000);
+    world.director.handle_timers(world.now, usize::MAX);
+    world.director.handle_timers(world.now, usize::MAX);
+    assert!(announcements(&mut world).len() <= 26);
+}
+
+#[test]
+fn what_another_master_announced_is_left_to_it_until_a_packet_comes() {
+    let mut first = World::with_service("rr", None);
+    first.apply(Command::SetSyncRoles(MASTER));
+    for flags in ["S", "A", "A"] {
+        first.tcp(7, 40_000, flags);
+    }
+    let given = announcements(&mut first)[0];
+    let mut world = World::with_service("rr", None);
+    let both = SyncRoles { master: true, backup: true };
+    world.director.take_announcement(world.now, &given).unwrap();
+    world.apply(Command::SetSyncRoles(both));
+    set(&mut world, |tunables| tunables.sync_sweep_period = 1);
+    let sweep = |world: &mut World| {
+        let mut swept = 0;
+        for _ in 0..10 {
+            world.director.handle_timers(world.now, usize::MAX);
+            swept += announcements(world).len();
+            world.advance(100);
+        }
+        swept
+    };
+    assert_eq!(sweep(&mut world), 0, "taken before it was a master");
+    world.director.take_announcement(world.now, &given).unwrap();
+    assert_eq!(sweep(&mut world), 0, "and after");
+    world.tcp(7, 40_000, "A");
+    assert_eq!(sweep(&mut world), 1, "it has taken over");
+    world.director.take_announcement(world.now, &given).unwrap();
+    assert_eq!(sweep(&mut world), 0, "the other one has it back");
+}
