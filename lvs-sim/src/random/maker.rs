@@ -91,7 +91,7 @@ impl Maker {
         kinds.into_iter().for_each(|kind| self.add_service(kind));
         if self.services.is_empty() {
             let mut service = Service::new(&mut self.dice, &KINDS[0]);
-            if self.sync.master {
+            if self.sync.runs() {
                 service.stay_in_family();
             }
             let lines = service.lines(&mut self.dice);
@@ -103,7 +103,7 @@ impl Maker {
     /// A service with some servers.
     fn add_service(&mut self, kind: &'static Kind) {
         let mut service = Service::new(&mut self.dice, kind);
-        if self.sync.master {
+        if self.sync.runs() {
             service.stay_in_family();
         }
         let first = service.line(&mut self.dice, "-A");

@@ -29,12 +29,20 @@ impl Synchronisation {
         Synchronisation { dice, master, backup }
     }
 
+    /// Whether a daemon runs. Then the kernel has no server of another family than its service's (rule Y14).
+    pub(super) fn runs(&self) -> bool {
+        self.master || self.backup
+    }
+
     /// What stands at time 0.
     pub(super) fn set_up(&mut self) -> Vec<String> {
         let dice = &mut self.dice;
         let mut lines = Vec::new();
         if self.backup {
-            lines.push("@server 10.1.0.9 2001:db8:2::9".to_owned());
+            // Also those that no service has are there and answer.
+            let servers = [2, 3, 4, 5, 6, 7, 9];
+            let words = servers.map(|number| format!(" 10.1.0.{number} 2001:db8:2::{number}"));
+            lines.push(format!("@server{}", words.concat()));
         }
         if self.master {
             let threshold = dice.word(&["0,1", "0,1", "1,3", "3,50", "2,0", "2,5", "0,0"]);
