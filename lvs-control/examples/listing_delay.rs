@@ -4,7 +4,8 @@
 //! in another thread reads listings over the socket, one after the other. Printed is how long the turns of the
 //! loop take, which is how long a frame that has just missed one waits, with nobody listing and with somebody:
 //! once in the processor time of the loop's thread, once by the clock on the wall, which also counts when the
-//! machine had something else to do than this thread.
+//! machine had something else to do than this thread. What packets on a wire see of it is measured by
+//! `examples/director/tests/wire/listing.rs`.
 //!
 //! ```sh
 //! cargo run --release -p lvs-control --example listing_delay
