@@ -8,7 +8,7 @@ use super::{Director, Link};
 use crate::addr::Family;
 use crate::command::{
     ApplyError, Command, DestinationSpec, ForwardingMethod, MarkRule, PortSpec, RouteSpec,
-    ServiceKey, ServiceSpec,
+    ServiceKey, ServiceSpec, Tunables,
 };
 use crate::dest::{Destination, Hop, UNLISTED_CHECK};
 use crate::engine::Engine;
@@ -51,16 +51,7 @@ impl Director {
                 self.lifetimes.apply(&mut self.timeouts, spec);
                 Ok(())
             }
-            Command::SetTunables(tunables) => {
-                check_tunables(&tunables)?;
-                self.tunables = tunables;
-                self.dests.follow_newer(tunables.compat != 0);
-                self.services.iter_mut().for_each(|service| service.scheduler.tune(&tunables));
-                self.run_estimation(tunables.run_estimation);
-                self.review_defense();
-                self.review_sync();
-                Ok(())
-            }
+            Command::SetTunables(tunables) => self.set_tunables(tunables),
             Command::SetSyncRoles(roles) => {
                 self.set_sync_roles(roles);
                 Ok(())
@@ -135,6 +126,17 @@ impl Director {
     /// Every scheduler that services may be added with.
     pub fn schedulers(&self) -> &[SchedulerInfo] {
         &self.schedulers
+    }
+
+    fn set_tunables(&mut self, tunables: Tunables) -> Result<(), ApplyError> {
+        check_tunables(&tunables)?;
+        self.tunables = tunables;
+        self.dests.follow_newer(tunables.compat != 0);
+        self.services.iter_mut().for_each(|service| service.scheduler.tune(&tunables));
+        self.run_estimation(tunables.run_estimation);
+        self.review_defense();
+        self.review_sync();
+        Ok(())
     }
 
     fn scheduler(&self, name: &str) -> Result<SchedulerInfo, ApplyError> {
