@@ -1,7 +1,7 @@
 //! What a master of connection synchronisation tells its backups, and when: after a client's packet has
 //! moved the state of its connection, the connection may be due, and then the template that controls it.
 //!
-//! The rules are the kernel's (Y1 to Y12). What is due is copied into a bounded store, from which
+//! The rules are the kernel's (Y1 to Y14). What is due is copied into a bounded store, from which
 //! [`Director::poll_announcement`] takes it. While a director is a master every packet goes the long way,
 //! for the short one counts packets that it must not compare; so nothing of this costs anything where there
 //! is no master.
@@ -246,7 +246,7 @@ impl Director {
             && self.version_has(self.conns.key(id).family())
     }
 
-    /// The same of a template. A spoilt one leads no client any more.
+    /// The same of a template. A spoilt one leads no client any more (rule Y13).
     pub(super) fn template_may_be_told(&self, id: TemplateId) -> bool {
         let template = self.templates.template(id);
         !template.is_spoilt() && self.version_has(template.key().family())

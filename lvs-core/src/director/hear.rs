@@ -1,6 +1,6 @@
 //! What a backup of connection synchronisation makes of what its master announces.
 //!
-//! The rules are the kernel's (Z1 to Z12). A connection or template is bound to a real server of the backup's own, and
+//! The rules are the kernel's (Z1 to Z14). A connection or template is bound to a real server of the backup's own, and
 //! goes by that server's forwarding method. Where there is none it is *unbound*: it goes on by what was
 //! announced, and is bound by the first announcement after the server has come (rule Z2).
 

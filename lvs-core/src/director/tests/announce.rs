@@ -1,5 +1,5 @@
 //! What a master of synchronisation announces, rule by rule; the rules are those of the recorded kernel
-//! (Y1 to Y12).
+//! (Y1 to Y14).
 
 use super::*;
 use crate::addr::Family;

@@ -1,5 +1,5 @@
 //! What a backup of synchronisation makes of announcements, rule by rule; the rules are those of the
-//! recorded kernel (Z1 to Z12).
+//! recorded kernel (Z1 to Z14).
 
 use super::*;
 use crate::addr::Family;
