@@ -325,6 +325,21 @@ fn a_backup_counts_what_it_refuses_and_goes_on() {
 }
 
 #[test]
+fn a_backup_that_comes_late_learns_of_quiet_connections_by_a_sweep() {
+    let (net, _servers) = pair(Net::one_armed(2));
+    let text = rules(&format!("-t {} -s rr -p 600", vip(&net)), servers4(&net))
+        + "sysctl -w net.ipv4.vs.sync_sweep_period=1\n"
+        + BOTH;
+    let active = Node::start(net.director(), &text, &[]);
+    let _held = hold(&net, 2);
+    let standby = Node::start(net.standby(), &text, &["--no-arp"]);
+    wait_until("the standby knows what the active one knows", || {
+        let known = active.connections();
+        known.len() == 9 && known == standby.connections()
+    });
+}
+
+#[test]
 fn an_interface_that_was_gone_is_used_again() {
     let (mut net, _servers) = pair(Net::one_armed(2));
     let service = rules(&format!("-t {} -s rr -p 600", vip(&net)), servers4(&net))
