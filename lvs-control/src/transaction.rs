@@ -1,6 +1,7 @@
 //! Several commands, all of them or none.
 
-use lvs_admin::rules::{MarkLine, Setting};
+use lvs_admin::rules::{Amendment, MarkChange, MarkLine};
+use lvs_core::addr::Family;
 use lvs_core::command::{ApplyError, Command, ForwardingMethod, MarkRule};
 use lvs_core::director::Director;
 use lvs_core::ids::PortId;
@@ -98,34 +99,22 @@ pub fn inverse(director: &mut Director, now: Instant, command: &Command) -> Vec<
     }
 }
 
-/// The commands that add mark rules and set switches beside what is there. A mark rule that is there
+/// The commands that change mark rules and switches as an operator typed it. A mark rule that is there
 /// already is not added again. `port` knows the ports by the names of their interfaces.
 ///
 /// # Errors
-/// The first interface that `port` does not know.
+/// The first interface that `port` does not know, or rule that is not there.
 pub fn amendment(
     director: &Director,
-    marks: &[MarkLine],
-    settings: &[Setting],
+    amendment: &Amendment,
     port: impl Fn(&str) -> Option<PortId>,
 ) -> Result<Vec<Command>, Refusal> {
     let mut rules = director.mark_rules().to_vec();
-    for line in marks {
-        let port = match &line.interface {
-            None => None,
-            Some(name) => Some(port(name).ok_or_else(|| {
-                let message =
-                    format!("the director has no interface {name}; leave -i out, or name one");
-                Refusal { status: lvs_admin::ipvsadm::STATUS_CHECK, message }
-            })?),
-        };
-        for rule in line.rules.iter().map(|rule| MarkRule { port, ..*rule }) {
-            if !rules.contains(&rule) {
-                rules.push(rule);
-            }
-        }
+    for change in &amendment.marks {
+        change_marks(&mut rules, change, &port)?;
     }
     let mut tunables = *director.tunables();
+    let settings = &amendment.settings;
     settings.iter().for_each(|setting| (setting.tunable.set)(&mut tunables, setting.value));
     let mut commands = Vec::new();
     if tunables != *director.tunables() {
@@ -135,6 +124,74 @@ pub fn amendment(
         commands.push(Command::SetMarkRules(rules));
     }
     Ok(commands)
+}
+
+fn change_marks(
+    rules: &mut Vec<MarkRule>,
+    change: &MarkChange,
+    port: &impl Fn(&str) -> Option<PortId>,
+) -> Result<(), Refusal> {
+    let numbered = |rules: &[MarkRule], family: Family, number: usize| {
+        let places = rules.iter().enumerate().filter(|(_, rule)| rule.family == family);
+        places.map(|(at, _)| at).nth(number.saturating_sub(1))
+    };
+    match change {
+        MarkChange::Append(line) => {
+            let new = resolved(line, port)?;
+            let new = new.into_iter().filter(|rule| !rules.contains(rule)).collect::<Vec<_>>();
+            rules.extend(new);
+        }
+        MarkChange::Insert(number, line) => {
+            let new = resolved(line, port)?;
+            let at = match new.first() {
+                Some(first) => numbered(rules, first.family, *number),
+                None => None,
+            };
+            let of_family = |rule: &MarkRule| new.iter().any(|new| new.family == rule.family);
+            if at.is_none() && *number > 1 + rules.iter().filter(|rule| of_family(rule)).count() {
+                return Err(no_such_rule(format!(
+                    "there is no rule {number} to insert in front of"
+                )));
+            }
+            let at = at.unwrap_or(rules.len());
+            rules.splice(at..at, new);
+        }
+        MarkChange::Delete(line) => {
+            for rule in resolved(line, port)? {
+                let at = rules.iter().position(|other| *other == rule);
+                let at = at.ok_or_else(|| no_such_rule("there is no such rule".to_owned()))?;
+                rules.remove(at);
+            }
+        }
+        MarkChange::DeleteNumber(family, number) => {
+            let at = numbered(rules, *family, *number);
+            let at = at.ok_or_else(|| no_such_rule(format!("there is no rule {number}")))?;
+            rules.remove(at);
+        }
+        MarkChange::Flush(family) => rules.retain(|rule| rule.family != *family),
+    }
+    Ok(())
+}
+
+fn no_such_rule(message: String) -> Refusal {
+    let message = format!("{message}; iptables -t mangle -L shows those that there are");
+    Refusal { status: lvs_admin::ipvsadm::STATUS_CHECK, message }
+}
+
+/// The rules of a line with the director's port.
+fn resolved(
+    line: &MarkLine,
+    port: &impl Fn(&str) -> Option<PortId>,
+) -> Result<Vec<MarkRule>, Refusal> {
+    let port = match &line.interface {
+        None => None,
+        Some(name) => Some(port(name).ok_or_else(|| {
+            let message =
+                format!("the director has no interface {name}; leave -i out, or name one");
+            Refusal { status: lvs_admin::ipvsadm::STATUS_CHECK, message }
+        })?),
+    };
+    Ok(line.rules.iter().map(|rule| MarkRule { port, ..*rule }).collect())
 }
 
 /// The commands that make a service again, its servers in the same order (rule S1).

@@ -22,14 +22,34 @@ pub struct MarkLine {
     pub interface: Option<String>,
 }
 
+/// What a line of iptables that an operator types does to the mark rules of its family.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MarkChange {
+    /// `-A`: adds rules behind the others.
+    Append(MarkLine),
+    /// `-I`: adds rules in front of the rule with this number, from 1.
+    Insert(usize, MarkLine),
+    /// `-D` and a rule: takes it away.
+    Delete(MarkLine),
+    /// `-D` and a number, from 1, among the rules of the family.
+    DeleteNumber(Family, usize),
+    /// `-F`: takes all rules of the family away.
+    Flush(Family),
+}
+
 /// How many addresses or ports a list may have; iptables allows 15 ports.
 const LIST_MAX: usize = 15;
+/// How many rules a line may make: lists in all of its four places would make 50,625.
+const RULES_MAX: usize = 256;
 
 /// What may stand in a line, and what it wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Part {
     Table,
     Append,
+    Insert,
+    Delete,
+    Flush,
     OtherCommand,
     Protocol,
     Source,
@@ -52,9 +72,13 @@ fn part(option: &str) -> Option<Part> {
     Some(match option {
         "-t" | "--table" => Part::Table,
         "-A" | "--append" => Part::Append,
-        "-I" | "--insert" | "-D" | "--delete" | "-R" | "--replace" | "-F" | "--flush" | "-N"
-        | "--new-chain" | "-X" | "--delete-chain" | "-P" | "--policy" | "-C" | "--check" | "-L"
-        | "--list" | "-S" | "--list-rules" | "-Z" | "--zero" | "-E" => Part::OtherCommand,
+        "-I" | "--insert" => Part::Insert,
+        "-D" | "--delete" => Part::Delete,
+        "-F" | "--flush" => Part::Flush,
+        "-R" | "--replace" | "-N" | "--new-chain" | "-X" | "--delete-chain" | "-P" | "--policy"
+        | "-C" | "--check" | "-L" | "--list" | "-S" | "--list-rules" | "-Z" | "--zero" | "-E" => {
+            Part::OtherCommand
+        }
         "-p" | "--protocol" | "--proto" => Part::Protocol,
         "-s" | "--source" | "--src" => Part::Source,
         "-d" | "--destination" | "--dst" => Part::Destination,
@@ -76,6 +100,13 @@ fn part(option: &str) -> Option<Part> {
 type Ports = (L4Port, L4Port);
 
 struct Line<'a> {
+    /// Whether it is typed, not of a file: then it may do more than add.
+    typed: bool,
+    command: Part,
+    /// The number behind the chain.
+    number: Option<usize>,
+    /// The first word that belongs to a rule.
+    of_rule: Option<usize>,
     family: Family,
     words: &'a [Word],
     names: &'a dyn Names,
@@ -93,29 +124,67 @@ struct Line<'a> {
     mark: Option<FwMark>,
 }
 
-/// Reads the words of a line, the program's name being the first.
+/// Reads the words of a line of a file, the program's name being the first.
 pub(super) fn parse(family: Family, words: &[Word], names: &dyn Names) -> Result<MarkLine, Fault> {
-    let mut line = Line {
-        family,
-        words,
-        names,
-        table: false,
-        chain: false,
-        jump: false,
-        multiport: false,
-        protocol: None,
-        sources: Vec::new(),
-        destinations: Vec::new(),
-        interface: None,
-        source_ports: None,
-        destination_ports: None,
-        mark: None,
-    };
+    let mut line = Line::new(false, family, words, names);
     line.read()?;
     line.finish()
 }
 
+/// Reads the words of a line that was typed, the program's name being the first.
+pub(super) fn parse_typed(
+    family: Family,
+    words: &[Word],
+    names: &dyn Names,
+) -> Result<MarkChange, Fault> {
+    let mut line = Line::new(true, family, words, names);
+    line.read()?;
+    let (command, number) = (line.command, line.number);
+    let whole = match (command, number) {
+        (Part::Flush, _) => Some(MarkChange::Flush(family)),
+        (Part::Delete, Some(number)) => Some(MarkChange::DeleteNumber(family, number)),
+        _ => None,
+    };
+    if let Some(change) = whole {
+        if let Some(index) = line.of_rule {
+            let help = "give the command and nothing else, or -D PREROUTING with a whole rule";
+            return Err(Fault::new(index, "this does not go with that command", help));
+        }
+        missing(line.table, "-t mangle", "such as -t mangle -F PREROUTING")?;
+        return Ok(change);
+    }
+    let rules = line.finish()?;
+    Ok(match command {
+        Part::Insert => MarkChange::Insert(number.unwrap_or(1), rules),
+        Part::Delete => MarkChange::Delete(rules),
+        _ => MarkChange::Append(rules),
+    })
+}
+
 impl<'a> Line<'a> {
+    fn new(typed: bool, family: Family, words: &'a [Word], names: &'a dyn Names) -> Line<'a> {
+        Line {
+            typed,
+            command: Part::Append,
+            number: None,
+            of_rule: None,
+            family,
+            words,
+            names,
+            table: false,
+            chain: false,
+            jump: false,
+            multiport: false,
+            protocol: None,
+            sources: Vec::new(),
+            destinations: Vec::new(),
+            interface: None,
+            source_ports: None,
+            destination_ports: None,
+            mark: None,
+        }
+    }
+
     fn read(&mut self) -> Result<(), Fault> {
         let mut next = 1;
         while let Some(word) = self.words.get(next) {
@@ -129,10 +198,10 @@ impl<'a> Line<'a> {
                 next += usize::from(attached.is_none() && seconds);
                 continue;
             }
-            if part == Part::OtherCommand {
-                let help =
-                    "write -A PREROUTING; all rules of the file together replace the old ones";
-                return Err(Fault::new(index, format!("{option} cannot be used here"), help));
+            self.check_command(part, option, index)?;
+            if part == Part::Flush && attached.is_none() && !self.has_value(next) {
+                (self.command, self.chain) = (part, true);
+                continue;
             }
             let (value, value_index) = match (attached, self.words.get(next)) {
                 (Some(value), _) => (value, index),
@@ -148,8 +217,44 @@ impl<'a> Line<'a> {
                 return Err(negated(value_index));
             }
             self.take(part, value, value_index)?;
+            if matches!(part, Part::Insert | Part::Delete)
+                && let Some(number) = self.words.get(next).and_then(|word| word.text.parse().ok())
+            {
+                if number == 0 {
+                    return Err(Fault::new(
+                        next,
+                        "there is no rule 0",
+                        "rules are numbered from 1",
+                    ));
+                }
+                self.number = Some(number);
+                next += 1;
+            }
+            if !matches!(
+                part,
+                Part::Table | Part::Append | Part::Insert | Part::Delete | Part::Flush
+            ) {
+                self.of_rule.get_or_insert(index);
+            }
         }
         Ok(())
+    }
+
+    /// Refuses commands that make no sense where this line stands.
+    fn check_command(&self, part: Part, option: &str, index: usize) -> Result<(), Fault> {
+        let help = match part {
+            Part::Insert | Part::Delete | Part::Flush if self.typed => return Ok(()),
+            Part::OtherCommand if self.typed => "the commands here are -A, -I, -D, -F, -L and -S",
+            Part::Insert | Part::Delete | Part::Flush | Part::OtherCommand => {
+                "write -A PREROUTING; all rules of the file together replace the old ones"
+            }
+            _ => return Ok(()),
+        };
+        Err(Fault::new(index, format!("{option} cannot be used here"), help))
+    }
+
+    fn has_value(&self, index: usize) -> bool {
+        self.words.get(index).is_some_and(|word| !word.text.starts_with('-'))
     }
 
     fn take(&mut self, part: Part, value: &'a str, index: usize) -> Result<(), Fault> {
@@ -158,8 +263,12 @@ impl<'a> Line<'a> {
                 self.table = true;
                 expect(value, "mangle", index, "table", "only -t mangle sets marks in time")
             }
-            Part::Append => {
-                self.chain = true;
+            Part::Append | Part::Insert | Part::Delete | Part::Flush => {
+                if self.chain {
+                    let help = "one command in a line, such as -A PREROUTING";
+                    return Err(Fault::new(index, "a second command", help));
+                }
+                (self.command, self.chain) = (part, true);
                 let help = "only -A PREROUTING: packets are marked as they come in";
                 expect(value, "PREROUTING", index, "chain", help)
             }
@@ -256,10 +365,6 @@ impl<'a> Line<'a> {
     }
 
     fn finish(self) -> Result<MarkLine, Fault> {
-        let missing = |given: bool, what: &str, help: &str| match given {
-            true => Ok(()),
-            false => Err(Fault::new(0, format!("{what} is missing"), help)),
-        };
         let help =
             "iptables -t mangle -A PREROUTING -d VIP -p tcp --dport PORT -j MARK --set-mark N";
         missing(self.table, "-t mangle", help)?;
@@ -268,7 +373,19 @@ impl<'a> Line<'a> {
         missing(self.mark.is_some(), "--set-mark N", help)?;
         let source_ports = self.ports(self.source_ports)?;
         let destination_ports = self.ports(self.destination_ports)?;
-        let mut rules = Vec::new();
+        let lists = [
+            self.sources.len(),
+            self.destinations.len(),
+            source_ports.len(),
+            destination_ports.len(),
+        ];
+        let count = lists.iter().map(|len| len.max(&1)).product::<usize>();
+        if count > RULES_MAX {
+            let message = format!("the lists of this line make {count} rules");
+            let help = format!("at most {RULES_MAX} in a line; use prefixes and ranges of ports");
+            return Err(Fault::new(0, message, help));
+        }
+        let mut rules = Vec::with_capacity(count);
         for source in each(&self.sources) {
             for destination in each(&self.destinations) {
                 for source_ports in each(&source_ports) {
@@ -335,6 +452,13 @@ impl<'a> Line<'a> {
                 Err(Fault::new(index, format!("illegal port '{text}'"), help))
             }
         }
+    }
+}
+
+fn missing(given: bool, what: &str, help: &str) -> Result<(), Fault> {
+    match given {
+        true => Ok(()),
+        false => Err(Fault::new(0, format!("{what} is missing"), help)),
     }
 }
 

@@ -14,6 +14,7 @@
 //! A file is right or wrong as a whole: [`Rules::parse`] finds every mistake in it, the ones that only
 //! lines together make included, and nothing of a wrong file is applied.
 
+mod amendment;
 mod error;
 mod iptables;
 mod line;
@@ -27,8 +28,9 @@ use lvs_core::addr::Family;
 use lvs_core::command::{Command, MarkRule, ServiceKey, TimeoutsSpec, Tunables};
 use lvs_core::ids::{FwMark, PortId};
 
+pub use amendment::Amendment;
 pub use error::{RuleError, RuleErrors};
-pub use iptables::MarkLine;
+pub use iptables::{MarkChange, MarkLine};
 pub use line::RuleLine;
 pub use model::DesiredService;
 pub use supported::Supported;

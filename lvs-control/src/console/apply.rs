@@ -56,12 +56,74 @@ fn read(typed: &mut Typed<'_, '_>, file: &str) -> Result<String, Failure> {
 
 /// `lvsadm iptables …`.
 pub(super) fn iptables(typed: &mut Typed<'_, '_>, words: &[&str]) -> Result<(), Failure> {
-    amend(typed, "iptables", words)
+    marks(typed, "iptables", words)
 }
 
 /// `lvsadm ip6tables …`.
 pub(super) fn ip6tables(typed: &mut Typed<'_, '_>, words: &[&str]) -> Result<(), Failure> {
-    amend(typed, "ip6tables", words)
+    marks(typed, "ip6tables", words)
+}
+
+fn marks(typed: &mut Typed<'_, '_>, program: &str, words: &[&str]) -> Result<(), Failure> {
+    const LIST: [&str; 2] = ["-L", "--list"];
+    const LIST_RULES: [&str; 2] = ["-S", "--list-rules"];
+    let has = |names: [&str; 2]| words.iter().any(|word| names.contains(word));
+    if words.is_empty() {
+        let usage = format!(
+            "lvsadm {program} -t mangle -A|-I|-D PREROUTING -d VIP -p tcp --dport PORT -j MARK --set-mark N, \
+             or -F, -L, -S"
+        );
+        return Err(Failure::usage("which command?", usage));
+    }
+    match (has(LIST), has(LIST_RULES)) {
+        (false, false) => amend(typed, program, words),
+        (numbered, _) => list_marks(typed, program, words, numbered),
+    }
+}
+
+/// The mark rules of one family, as rules or with the numbers that `-D` and `-I` take.
+fn list_marks(
+    typed: &mut Typed<'_, '_>,
+    program: &str,
+    words: &[&str],
+    numbered: bool,
+) -> Result<(), Failure> {
+    const KNOWN: [&str; 13] = [
+        "-t",
+        "--table",
+        "mangle",
+        "PREROUTING",
+        "-L",
+        "--list",
+        "-S",
+        "--list-rules",
+        "-n",
+        "--numeric",
+        "-v",
+        "--line-numbers",
+        "-w",
+    ];
+    if let Some(word) = words.iter().find(|word| !KNOWN.contains(word)) {
+        let usage = format!("lvsadm {program} -t mangle -L|-S [PREROUTING]");
+        return Err(Failure::usage(format!("{word}: unknown when rules are listed"), usage));
+    }
+    let settings = typed.settings()?;
+    let begin = format!("{program} -t mangle ");
+    let rules: Vec<&str> =
+        settings.marks.iter().filter_map(|line| line.strip_prefix(begin.as_str())).collect();
+    if typed.wants_json() {
+        return json::print(typed, &serde_json::json!({ "marks": rules }));
+    }
+    for (rule, number) in rules.iter().zip(1..) {
+        match numbered {
+            true => {
+                let rule = rule.strip_prefix("-A PREROUTING ").unwrap_or(rule);
+                writeln!(typed.console.output, "{number:<4} {rule}")?;
+            }
+            false => writeln!(typed.console.output, "{rule}")?,
+        }
+    }
+    Ok(())
 }
 
 /// `lvsadm sysctl …`; without words, or with names alone, it lists.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use lvs_admin::ipvsadm::table::{Label, OPTIONS, Opt, OptionInfo, VERBS, Value, VerbInfo};
 use lvs_admin::rules::{Supported, TUNABLES};
 
-use super::{COMMANDS, Failure, OWN_OPTIONS, Typed};
+use super::{COMMANDS, Failure, OWN_OPTIONS, OwnCommand, Typed};
 
 /// `lvsadm completions SHELL`.
 pub(super) fn completions(typed: &mut Typed<'_, '_>, words: &[&str]) -> Result<(), Failure> {
@@ -58,6 +58,19 @@ fn switches() -> Vec<String> {
     TUNABLES.iter().map(|info| format!("net.ipv4.vs.{}=", info.name)).collect()
 }
 
+/// Words that may stand behind a command of our own.
+fn words_of(command: &OwnCommand) -> Vec<String> {
+    match command.name {
+        "sysctl" => switches(),
+        _ => command.words.iter().map(|&word| word.to_owned()).collect(),
+    }
+}
+
+/// Whether a command's word is a file.
+fn takes_file(command: &OwnCommand) -> bool {
+    command.usage.starts_with("FILE")
+}
+
 fn bash() -> String {
     let mut text = String::from(
         "# bash completion for lvsadm\n_lvsadm() {\n    local cur=${COMP_WORDS[COMP_CWORD]} \
@@ -79,11 +92,18 @@ fn bash() -> String {
         let (names, options) = (spellings(verb).join("|"), options.join(" "));
         let _ = writeln!(text, "            {names}) words='{options} {}' ;;", own.join(" "));
     }
-    text.push_str(
-        "            apply) COMPREPLY=($(compgen -f -W --dry-run -- \"$cur\")); return ;;\n",
-    );
-    let _ = writeln!(text, "            sysctl) words='{}' ;;", switches().join(" "));
-    text.push_str("            completions) words='bash zsh fish' ;;\n");
+    for command in COMMANDS {
+        let options =
+            command.options.iter().chain(OWN_OPTIONS).map(|option| option.long.to_owned());
+        let words: Vec<String> = words_of(command).into_iter().chain(options).collect();
+        let files = if takes_file(command) { "-f " } else { "" };
+        let _ = writeln!(
+            text,
+            "            {}) COMPREPLY=($(compgen {files}-W '{}' -- \"$cur\")); return ;;",
+            command.name,
+            words.join(" ")
+        );
+    }
     text.push_str("        esac\n    fi\n    if [ \"$COMP_CWORD\" = 1 ]; then\n");
     let commands: Vec<String> = VERBS
         .iter()
@@ -134,9 +154,21 @@ fn zsh() -> String {
         }
         text.push_str("\n        ) ;;\n");
     }
-    text.push_str("        apply) options=('--dry-run[only tell]' '*:file:_files') ;;\n");
-    let _ = writeln!(text, "        sysctl) options=('*:switch:({})') ;;", switches().join(" "));
-    text.push_str("        completions) options=('2:shell:(bash zsh fish)') ;;\n    esac\n");
+    for command in COMMANDS {
+        let _ = write!(text, "        {}) options=(", command.name);
+        for option in command.options {
+            let value = option.value.map_or(String::new(), |name| format!(":{}:", zsh_text(name)));
+            let _ = write!(text, "'{}[{}]{value}' ", option.long, zsh_text(option.help));
+        }
+        let words = words_of(command);
+        if takes_file(command) {
+            text.push_str("'*:file:_files'");
+        } else if !words.is_empty() {
+            let _ = write!(text, "'*:word:({})'", words.join(" "));
+        }
+        text.push_str(") ;;\n");
+    }
+    text.push_str("    esac\n");
     for option in OWN_OPTIONS {
         let value = if option.value.is_some() { ":path:_files" } else { "" };
         let _ =
@@ -185,9 +217,24 @@ fn fish() -> String {
     }
     let of =
         |name: &str| format!("complete -c lvsadm -n 'contains -- (commandline -opc)[2] {name}'");
-    let _ = writeln!(text, "{} -F -l dry-run -d 'only tell'", of("apply"));
-    let _ = writeln!(text, "{} -a '{}'", of("sysctl"), switches().join(" "));
-    let _ = writeln!(text, "{} -a 'bash zsh fish'", of("completions"));
+    for command in COMMANDS {
+        for option in command.options {
+            let value = if option.value.is_some() { " -x" } else { "" };
+            let name = match option.long.strip_prefix("--") {
+                Some(long) => format!("-l {long}"),
+                None => format!("-s {}", option.long.trim_start_matches('-')),
+            };
+            let help = quoted(option.help);
+            let _ = writeln!(text, "{} {name}{value} -d '{help}'", of(command.name));
+        }
+        let words = words_of(command);
+        if !words.is_empty() {
+            let _ = writeln!(text, "{} -a '{}'", of(command.name), words.join(" "));
+        }
+        if takes_file(command) {
+            let _ = writeln!(text, "{} -F", of(command.name));
+        }
+    }
     for option in OWN_OPTIONS {
         let value = if option.value.is_some() { " -r -F" } else { "" };
         let name = option.long.trim_start_matches('-');

@@ -37,6 +37,11 @@ fn page() -> String {
     for command in COMMANDS {
         let _ = writeln!(page, ".TP\n\\fB{}\\fR {}", command.name, escaped(command.usage));
         let _ = writeln!(page, "{}.", capital(&escaped(command.help)));
+        for option in command.options {
+            let value = option.value.map_or(String::new(), |name| format!(" \\fI{name}\\fR"));
+            let _ = writeln!(page, ".RS\n.TP\n\\fB{}\\fR{value}", escaped(option.long));
+            let _ = writeln!(page, "{}.\n.RE", capital(&escaped(option.help)));
+        }
     }
     page.push_str(".SH OPTIONS\n");
     for option in OPTIONS {

@@ -67,28 +67,77 @@ pub struct OwnCommand {
     pub usage: &'static str,
     /// What it does, for help texts.
     pub help: &'static str,
+    /// Words that may stand behind it, for completions.
+    pub words: &'static [&'static str],
+    /// Options that it takes, for completions.
+    pub options: &'static [OwnOption],
     /// Does it with the words that follow.
     pub run: fn(&mut Typed<'_, '_>, &[&str]) -> Result<(), Failure>,
 }
 
+const PROTOCOLS: &[&str] = &["tcp", "udp", "sctp"];
+const MARK_COMMANDS: &[&str] = &[
+    "-t",
+    "mangle",
+    "-A",
+    "-I",
+    "-D",
+    "-F",
+    "-L",
+    "-S",
+    "PREROUTING",
+    "-d",
+    "-s",
+    "-p",
+    "-i",
+    "-j",
+    "MARK",
+    "--dport",
+    "--sport",
+    "--set-mark",
+    "-m",
+    "multiport",
+    "--dports",
+    "--sports",
+];
+
+const fn option(long: &'static str, value: Option<&'static str>, help: &'static str) -> OwnOption {
+    OwnOption { long, value, help }
+}
+
+const APPLY: &[OwnOption] = &[option("--dry-run", None, "only tell what would be changed")];
+const EXPLAIN: &[OwnOption] = &[
+    option("--flags", Some("LETTERS"), "the flags of the TCP segment: letters of F, S, R, P, A, U"),
+    option("--in", Some("INTERFACE"), "where the packet comes in"),
+];
+const TRACE: &[OwnOption] = &[
+    option("--client", Some("ADDR[:PORT]"), "only packets from there"),
+    option("--vip", Some("ADDR[:PORT]"), "only packets to there"),
+    option("--server", Some("ADDR[:PORT]"), "only packets that go to this real server"),
+    option("--drops", None, "only packets that are dropped"),
+    option("-c", Some("N"), "end after so many packets"),
+];
+const DRAIN: &[OwnOption] =
+    &[option("--deadline", Some("TIME"), "cut off what is left by then, such as 90s, 10m, 2h")];
+
 /// Every command of our own.
 #[rustfmt::skip]
 pub const COMMANDS: &[OwnCommand] = &[
-    OwnCommand { name: "apply", usage: "FILE [--dry-run]", help: "become what a rules file says, all of it or nothing; print what that changes", run: apply::apply },
-    OwnCommand { name: "iptables", usage: "-t mangle -A PREROUTING … -j MARK --set-mark N", help: "add a rule that sets the mark of IPv4 packets", run: apply::iptables },
-    OwnCommand { name: "ip6tables", usage: "-t mangle -A PREROUTING … -j MARK --set-mark N", help: "the same for IPv6", run: apply::ip6tables },
-    OwnCommand { name: "sysctl", usage: "[net.ipv4.vs.NAME=VALUE …]", help: "set switches, or list them", run: apply::sysctl },
-    OwnCommand { name: "about", usage: "", help: "say which director answers", run: list::about },
-    OwnCommand { name: "explain", usage: "tcp|udp|sctp CLIENT:PORT VIP:PORT [--flags LETTERS] [--in INTERFACE]", help: "tell where a packet would go now, and why; nothing changes", run: why::explain },
-    OwnCommand { name: "trace", usage: "[tcp|udp|sctp] [--client ADDR[:PORT]] [--vip ADDR[:PORT]] [--server ADDR[:PORT]] [--drops] [-c N]", help: "show what is decided about packets as they come", run: trace::trace },
+    OwnCommand { name: "apply", usage: "FILE [--dry-run]", help: "become what a rules file says, all of it or nothing; print what that changes", words: &[], options: APPLY, run: apply::apply },
+    OwnCommand { name: "iptables", usage: "-t mangle -A|-I|-D PREROUTING … -j MARK --set-mark N, -F, -L or -S", help: "add, remove or list rules that set the mark of IPv4 packets", words: MARK_COMMANDS, options: &[], run: apply::iptables },
+    OwnCommand { name: "ip6tables", usage: "-t mangle -A|-I|-D PREROUTING … -j MARK --set-mark N, -F, -L or -S", help: "the same for IPv6", words: MARK_COMMANDS, options: &[], run: apply::ip6tables },
+    OwnCommand { name: "sysctl", usage: "[net.ipv4.vs.NAME=VALUE …]", help: "set switches, or list them", words: &[], options: &[], run: apply::sysctl },
+    OwnCommand { name: "about", usage: "", help: "say which director answers", words: &[], options: &[], run: list::about },
+    OwnCommand { name: "explain", usage: "tcp|udp|sctp CLIENT:PORT VIP:PORT [--flags LETTERS] [--in INTERFACE]", help: "tell where a packet would go now, and why; nothing changes", words: PROTOCOLS, options: EXPLAIN, run: why::explain },
+    OwnCommand { name: "trace", usage: "[tcp|udp|sctp] [--client ADDR[:PORT]] [--vip ADDR[:PORT]] [--server ADDR[:PORT]] [--drops] [-c N]", help: "show what is decided about packets as they come", words: PROTOCOLS, options: TRACE, run: trace::trace },
     #[cfg(feature = "top")]
-    OwnCommand { name: "top", usage: "", help: "show services and real servers at work, with rates, history and drops, on the whole terminal", run: top::top },
-    OwnCommand { name: "drops", usage: "", help: "list dropped frames by reason, with the last of each", run: why::drops },
-    OwnCommand { name: "connection", usage: "tcp|udp|sctp CLIENT[:PORT] VIP:PORT", help: "show one connection, or one template, with everything known of it", run: why::connection },
-    OwnCommand { name: "drain", usage: "VIP:PORT SERVER[:PORT] [--deadline TIME]", help: "send a real server no new clients, wait until its connections have ended, then remove it", run: drain::drain },
-    OwnCommand { name: "sync", usage: "", help: "show the synchronisation daemons with what they sent, took and refused", run: sync::sync },
-    OwnCommand { name: "completions", usage: "bash|zsh|fish", help: "print what makes a shell complete command lines", run: complete::completions },
-    OwnCommand { name: "man", usage: "", help: "print the manual page, for man -l", run: manual::manual },
+    OwnCommand { name: "top", usage: "", help: "show services and real servers at work, with rates, history and drops, on the whole terminal", words: &[], options: &[], run: top::top },
+    OwnCommand { name: "drops", usage: "", help: "list dropped frames by reason, with the last of each", words: &[], options: &[], run: why::drops },
+    OwnCommand { name: "connection", usage: "tcp|udp|sctp CLIENT[:PORT] VIP:PORT", help: "show one connection, or one template, with everything known of it", words: PROTOCOLS, options: &[], run: why::connection },
+    OwnCommand { name: "drain", usage: "VIP:PORT SERVER[:PORT] [--deadline TIME]", help: "send a real server no new clients, wait until its connections have ended, then remove it", words: &[], options: DRAIN, run: drain::drain },
+    OwnCommand { name: "sync", usage: "", help: "show the synchronisation daemons with what they sent, took and refused", words: &[], options: &[], run: sync::sync },
+    OwnCommand { name: "completions", usage: "bash|zsh|fish", help: "print what makes a shell complete command lines", words: &["bash", "zsh", "fish"], options: &[], run: complete::completions },
+    OwnCommand { name: "man", usage: "", help: "print the manual page, for man -l", words: &[], options: &[], run: manual::manual },
 ];
 
 /// Why a command line failed.

@@ -1,7 +1,7 @@
 //! A director with nothing around it.
 
 use lvs_admin::listing::Rates;
-use lvs_admin::rules::{MarkLine, Setting};
+use lvs_admin::rules::Amendment;
 use lvs_core::command::{Command, ServiceKey};
 use lvs_core::director::Director;
 use lvs_core::flow::Endpoint;
@@ -55,14 +55,9 @@ impl Program for Alone {
         commands.into_iter().map(apply).collect()
     }
 
-    fn amend(
-        &mut self,
-        now: Instant,
-        marks: &[MarkLine],
-        settings: &[Setting],
-    ) -> Result<(), Refusal> {
+    fn amend(&mut self, now: Instant, amendment: &Amendment) -> Result<(), Refusal> {
         let port = |name: &str| self.port(name);
-        let commands = transaction::amendment(&self.director, marks, settings, port)?;
+        let commands = transaction::amendment(&self.director, amendment, port)?;
         Ok(transaction::apply_all(&mut self.director, now, &commands).map_err(|e| e.error)?)
     }
 

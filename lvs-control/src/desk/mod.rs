@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam::channel::{Receiver, Sender, TrySendError};
 use lvs_admin::ipvsadm::{self, DaemonRole, DaemonSpec};
 use lvs_admin::listing::Rates;
-use lvs_admin::rules::{MarkLine, Rules, Setting};
+use lvs_admin::rules::{Amendment, Rules};
 use lvs_core::command::{Command, ServiceKey};
 use lvs_core::director::Director;
 use lvs_core::flow::{Endpoint, FlowKey};
@@ -50,16 +50,11 @@ pub trait Program {
     /// changes nothing and does not keep the next from being tried.
     fn change(&mut self, now: Instant, commands: Vec<Command>) -> Vec<Result<(), Refusal>>;
 
-    /// Adds mark rules and sets switches.
+    /// Changes mark rules and switches.
     ///
     /// # Errors
     /// If one is refused; then nothing has changed.
-    fn amend(
-        &mut self,
-        now: Instant,
-        marks: &[MarkLine],
-        settings: &[Setting],
-    ) -> Result<(), Refusal>;
+    fn amend(&mut self, now: Instant, amendment: &Amendment) -> Result<(), Refusal>;
 
     /// Becomes what a rules file says, by commands that were prepared for the director as it is.
     ///
@@ -146,13 +141,8 @@ pub enum Order {
     StopDaemon(DaemonRole),
     /// Those that run.
     Daemons,
-    /// Marks and switches to add.
-    Amend {
-        /// The marks.
-        marks: Vec<MarkLine>,
-        /// The switches.
-        settings: Vec<Setting>,
-    },
+    /// Changes of mark rules and switches.
+    Amend(Amendment),
     /// What the director is configured to be, taken a few servers at a time.
     Survey(Sender<Survey>),
     /// What was prepared for the director as it was surveyed.
@@ -426,7 +416,7 @@ fn begin(now: Instant, job: Job, program: &mut dyn Program) -> Option<Task> {
         Order::StartDaemon(spec) => program.start_daemon(now, &spec).map(|()| None),
         Order::StopDaemon(role) => program.stop_daemon(now, role).map(|()| None),
         Order::Daemons => Ok(Some(Reply::Daemons(program.daemons(now)))),
-        Order::Amend { marks, settings } => program.amend(now, &marks, &settings).map(|()| None),
+        Order::Amend(amendment) => program.amend(now, &amendment).map(|()| None),
         Order::Survey(to) => {
             let work = Work::Survey(Box::new(Surveying::begin(now, program, to)));
             return Some(Task { work, answers, held: VecDeque::new() });

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use lvs_admin::names::Services;
-use lvs_admin::rules::{RuleLine, Rules, Supported};
+use lvs_admin::rules::{Amendment, RuleErrors, Rules, Supported};
 use lvs_core::command::Command;
 use lvs_core::flow::{Endpoint, FlowKey, Protocol};
 use lvs_core::state::Signal;
@@ -108,12 +108,13 @@ fn key(flow: &data::Flow) -> Result<FlowKey, Refusal> {
 }
 
 fn parse(file: &str, text: &str) -> Result<Rules, Refusal> {
+    Rules::parse(file, text, &port_names(), &Supported::THIS_VERSION)
+        .map_err(|errors| mistakes(&errors))
+}
+
+fn mistakes(errors: &RuleErrors) -> Refusal {
     let status = lvs_admin::ipvsadm::STATUS_CHECK;
-    let refused = |errors: lvs_admin::rules::RuleErrors| Refusal {
-        status,
-        message: format!("{errors}\nnothing was applied"),
-    };
-    Rules::parse(file, text, &port_names(), &Supported::THIS_VERSION).map_err(refused)
+    Refusal { status, message: format!("{errors}\nnothing was applied") }
 }
 
 /// The host's names of ports, or the well-known ones where it has no list.
@@ -124,21 +125,10 @@ fn port_names() -> Services {
     }
 }
 
-/// Lines that only add marks and set switches.
+/// Lines that only change marks and switches.
 fn amend(text: &str) -> Result<Order, Refusal> {
-    let rules = parse("", text)?;
-    let (mut marks, mut settings) = (Vec::new(), Vec::new());
-    for line in rules.lines() {
-        match &line.value {
-            RuleLine::Mark(mark) => marks.push(mark.clone()),
-            RuleLine::Settings(more) => settings.extend_from_slice(more),
-            RuleLine::Command(_) | RuleLine::StartDaemon(_) | RuleLine::StopDaemon(_) => {
-                let message = "only lines of iptables, ip6tables and sysctl can be added so";
-                return Err(Refusal::new(message));
-            }
-        }
-    }
-    Ok(Order::Amend { marks, settings })
+    let amendment = Amendment::parse(text, &port_names()).map_err(|errors| mistakes(&errors))?;
+    Ok(Order::Amend(amendment))
 }
 
 #[cfg(test)]

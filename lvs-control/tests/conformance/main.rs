@@ -13,7 +13,7 @@ use std::time::Duration;
 use lvs_admin::ipvsadm::{DaemonRole, DaemonSpec};
 use lvs_admin::listing::Rates;
 use lvs_admin::names::Services;
-use lvs_admin::rules::{MarkLine, Setting};
+use lvs_admin::rules::Amendment;
 use lvs_control::console::Console;
 use lvs_control::data::{About, Daemon};
 use lvs_control::replacement::Replacement;
@@ -52,7 +52,7 @@ impl Program for Replayed<'_> {
         commands.into_iter().map(apply).collect()
     }
 
-    fn amend(&mut self, _: Instant, _: &[MarkLine], _: &[Setting]) -> Result<(), Refusal> {
+    fn amend(&mut self, _: Instant, _: &Amendment) -> Result<(), Refusal> {
         Err(Refusal::new("the scenario does this itself"))
     }
 

@@ -170,6 +170,109 @@ fn switches_and_marks_are_set_as_they_are_typed_elsewhere() {
 }
 
 #[test]
+fn mark_rules_are_inserted_removed_and_listed_as_with_iptables() {
+    let running = Running::start();
+    let done = |line: &str| {
+        let (status, output, errors) = running.lvsadm(line, "");
+        assert_eq!((status, errors.as_str()), (0, ""), "{line}");
+        output
+    };
+    let rule =
+        |vip: &str, mark: u8| format!("-d {vip} -p tcp --dport 80 -j MARK --set-mark {mark}");
+    done(&format!("iptables -t mangle -A PREROUTING {}", rule("10.0.0.1", 1)));
+    done(&format!("iptables -t mangle -A PREROUTING {}", rule("10.0.0.2", 2)));
+    done(&format!("ip6tables -t mangle -A PREROUTING {}", rule("2001:db8::1", 6)));
+    done(&format!("iptables -t mangle -I PREROUTING {}", rule("10.0.0.3", 3)));
+    done(&format!("iptables -t mangle -I PREROUTING 2 {}", rule("10.0.0.4", 4)));
+    let listed = |n: usize, vip: &str, mark| format!("{n:<4} {}\n", rule(vip, mark));
+    assert_eq!(
+        done("iptables -t mangle -L PREROUTING -n"),
+        listed(1, "10.0.0.3", 3)
+            + &listed(2, "10.0.0.4", 4)
+            + &listed(3, "10.0.0.1", 1)
+            + &listed(4, "10.0.0.2", 2)
+    );
+    done("iptables -t mangle -D PREROUTING 2");
+    done(&format!("iptables -t mangle -D PREROUTING {}", rule("10.0.0.3", 3)));
+    let left = format!("-A PREROUTING {}\n", rule("10.0.0.1", 1));
+    let left = left + &format!("-A PREROUTING {}\n", rule("10.0.0.2", 2));
+    assert_eq!(done("iptables -t mangle -S"), left);
+    let many = "10.0.1.1,10.0.1.2,10.0.1.3 -s 10.1.0.1,10.1.0.2,10.1.0.3 -p tcp -m multiport --dports \
+                1,2,3,4,5,6,7,8,9,10 --sports 1,2,3,4,5,6,7,8,9,10";
+    for (line, wanted) in [
+        (format!("-t mangle -D PREROUTING {}", rule("10.0.0.3", 3)), "there is no such rule"),
+        ("-t mangle -D PREROUTING 3".to_owned(), "there is no rule 3"),
+        ("-t mangle -D PREROUTING 0".to_owned(), "there is no rule 0"),
+        ("-t mangle -D PREROUTING".to_owned(), "-j MARK is missing"),
+        (format!("-t mangle -I PREROUTING 9 {}", rule("10.0.0.3", 3)), "no rule 9"),
+        ("-F".to_owned(), "-t mangle is missing"),
+        ("-t mangle -F POSTROUTING".to_owned(), "chain 'POSTROUTING'"),
+        ("-t mangle -F PREROUTING -p tcp".to_owned(), "does not go with that command"),
+        ("-t mangle -Z".to_owned(), "the commands here are -A, -I, -D, -F, -L and -S"),
+        ("-t nat -L".to_owned(), "nat: unknown when rules are listed"),
+        ("-t mangle -A PREROUTING -D PREROUTING 1".to_owned(), "a second command"),
+        (format!("-t mangle -A PREROUTING -d {many} -j MARK --set-mark 1"), "make 900 rules"),
+        (String::new(), "which command?"),
+    ] {
+        let (status, _, errors) = running.lvsadm(&format!("iptables {line}"), "");
+        assert_eq!(status, 2, "{line}: {errors}");
+        assert!(errors.contains(wanted), "{line}: {errors}");
+    }
+    done("iptables -t mangle -F PREROUTING");
+    assert_eq!(done("iptables -t mangle -S"), "");
+    assert_eq!(
+        done("ip6tables -t mangle -S").lines().count(),
+        1,
+        "of the other family nothing goes"
+    );
+    // A file says what shall be: there is nothing to take away from.
+    let (status, _, errors) = running.lvsadm("apply -", "iptables -t mangle -F\n");
+    assert_eq!(status, 2);
+    assert!(errors.contains("all rules of the file together replace the old ones"), "{errors}");
+}
+
+/// What bash offers for a line whose last word is begun.
+fn completed(script: &str, line: &str) -> Option<Vec<String>> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let text = format!(
+        "{script}\nCOMP_WORDS=({}) COMP_CWORD={}\n_lvsadm\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+        words.len() - 1
+    );
+    let output = Command::new("bash").args(["--norc", "-c", &text]).output().ok()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn bash_completes_commands_and_the_options_of_each() {
+    let running = Running::start();
+    let script = running.lvsadm("completions bash", "").1;
+    for (line, wanted) in [
+        ("lvsadm ex", &["explain"][..]),
+        ("lvsadm --add-se", &["--add-service", "--add-server"]),
+        ("lvsadm explain --", &["--flags", "--in", "--socket", "--json"]),
+        ("lvsadm explain tcp 192.0.2.7:1 --f", &["--flags"]),
+        ("lvsadm trace --", &["--client", "--vip", "--server", "--drops", "--socket", "--json"]),
+        ("lvsadm trace u", &["udp"]),
+        ("lvsadm drain 192.0.2.1:80 --d", &["--deadline"]),
+        ("lvsadm apply --dr", &["--dry-run"]),
+        ("lvsadm connection t", &["tcp"]),
+        ("lvsadm iptables -t m", &["mangle", "multiport"]),
+        ("lvsadm drops --j", &["--json"]),
+        ("lvsadm completions z", &["zsh"]),
+        ("lvsadm sysctl net.ipv4.vs.sloppy_t", &["net.ipv4.vs.sloppy_tcp="]),
+        ("lvsadm -A -s wl", &["wlc"]),
+        ("lvsadm -L --st", &["--stats"]),
+    ] {
+        let Some(offered) = completed(&script, line) else {
+            return println!("skipped: there is no bash here");
+        };
+        assert_eq!(offered, wanted, "{line}");
+    }
+}
+
+#[test]
 fn json_says_all_and_one_service_alone() {
     let lines = [
         "-A -t 10.0.0.1:80 -s mh -b mh-port -p 60",

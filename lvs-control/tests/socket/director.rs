@@ -9,7 +9,7 @@ use std::time::{Duration, Instant as Clock};
 use lvs_admin::ipvsadm::{self, Action, DaemonRole, DaemonSpec};
 use lvs_admin::listing::Rates;
 use lvs_admin::names::NumericOnly;
-use lvs_admin::rules::{MarkLine, Setting};
+use lvs_admin::rules::Amendment;
 use lvs_control::console::Console;
 use lvs_control::data::{About, Daemon};
 use lvs_control::replacement::Replacement;
@@ -57,14 +57,9 @@ impl Program for Alone {
         commands.into_iter().map(apply).collect()
     }
 
-    fn amend(
-        &mut self,
-        now: Instant,
-        marks: &[MarkLine],
-        settings: &[Setting],
-    ) -> Result<(), Refusal> {
+    fn amend(&mut self, now: Instant, amendment: &Amendment) -> Result<(), Refusal> {
         let port = |name: &str| (name == "eth0").then_some(PortId(0));
-        let commands = transaction::amendment(&self.director, marks, settings, port)?;
+        let commands = transaction::amendment(&self.director, amendment, port)?;
         Ok(transaction::apply_all(&mut self.director, now, &commands).map_err(|e| e.error)?)
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use lvs_admin::ipvsadm::{DaemonRole, DaemonSpec};
 use lvs_admin::listing::Rates;
 use lvs_admin::rates::Estimators;
-use lvs_admin::rules::{MarkLine, Setting};
+use lvs_admin::rules::Amendment;
 use lvs_control::data::{About, Daemon};
 use lvs_control::metrics::Metrics;
 use lvs_control::replacement::Replacement;
@@ -231,14 +231,9 @@ impl Program for Runtime<'_> {
         commands.into_iter().flat_map(|command| self.change(now, vec![command])).collect()
     }
 
-    fn amend(
-        &mut self,
-        now: Instant,
-        marks: &[MarkLine],
-        settings: &[Setting],
-    ) -> Result<(), Refusal> {
+    fn amend(&mut self, now: Instant, amendment: &Amendment) -> Result<(), Refusal> {
         let port = |name: &str| port_named(&self.names, name);
-        let commands = transaction::amendment(&self.director, marks, settings, port)?;
+        let commands = transaction::amendment(&self.director, amendment, port)?;
         let mut configuration = Configuration::of_director(&mut self.director, now);
         for command in &commands {
             if let Command::SetMarkRules(rules) = command {
