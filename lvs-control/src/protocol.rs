@@ -54,6 +54,7 @@ pub enum Request {
     /// Changes, each carried out or refused by itself, in order: answered by [`Reply::Outcomes`].
     Change {
         /// At most [`CHANGES_MAX`].
+        #[serde(deserialize_with = "bounded")]
         changes: Vec<Change>,
     },
     /// Services with their real servers, in parts: [`Reply::Services`]. Refused if `only` is not there.
@@ -124,6 +125,34 @@ pub enum Request {
         /// Only tell what would be done.
         dry_run: bool,
     },
+}
+
+/// Changes, no more of which are kept than may be.
+fn bounded<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Change>, D::Error> {
+    struct Changes;
+    impl<'de> serde::de::Visitor<'de> for Changes {
+        type Value = Vec<Change>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "a list of at most {CHANGES_MAX} changes")
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(
+            self,
+            mut list: A,
+        ) -> Result<Self::Value, A::Error> {
+            let mut changes = Vec::new();
+            while let Some(change) = list.next_element()? {
+                if changes.len() == CHANGES_MAX {
+                    let message = format!("at most {CHANGES_MAX} changes go in one request");
+                    return Err(serde::de::Error::custom(message));
+                }
+                changes.push(change);
+            }
+            Ok(changes)
+        }
+    }
+    deserializer.deserialize_seq(Changes)
 }
 
 /// A part of an answer. Every answer ends with [`Done`](Reply::Done) or [`Refused`](Reply::Refused).

@@ -25,9 +25,13 @@ pub struct RuleError {
 }
 
 impl fmt::Display for RuleError {
-    /// `FILE:LINE:COLUMN: message; help`, then the line with a mark under the column.
+    /// `FILE:LINE:COLUMN: message; help`, then the line with a mark under the column. What was typed is in
+    /// no file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        if !self.file.is_empty() {
+            write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        }
+        f.write_str(&self.message)?;
         if !self.help.is_empty() {
             write!(f, "; {}", self.help)?;
         }

@@ -137,16 +137,16 @@ pub(super) fn sysctl(typed: &mut Typed<'_, '_>, words: &[&str]) -> Result<(), Fa
     }
     let whole = |name: &str| format!("net.ipv4.vs.{name}");
     for word in words.iter().filter(|word| !matches!(**word, "-a" | "--all")) {
-        if !settings.sysctls.keys().any(|name| whole(name) == *word) {
+        if !settings.sysctls.keys().any(|name| whole(name) == *word || name == *word) {
             let hint = "lvsadm sysctl lists those that there are";
             return Err(Failure::usage(format!("{word} is no switch of the director"), hint));
         }
     }
     let names: Vec<&&str> = words.iter().filter(|word| !word.starts_with('-')).collect();
     for (name, value) in &settings.sysctls {
-        let name = whole(name);
-        if names.is_empty() || names.iter().any(|wanted| **wanted == name) {
-            writeln!(typed.console.output, "{name} = {value}")?;
+        let whole = whole(name);
+        if names.is_empty() || names.iter().any(|wanted| **wanted == whole || *wanted == name) {
+            writeln!(typed.console.output, "{whole} = {value}")?;
         }
     }
     Ok(())
@@ -160,7 +160,11 @@ fn amend(typed: &mut Typed<'_, '_>, program: &str, words: &[&str]) -> Result<(),
         if word.contains('\'') || word.contains('\n') {
             return Err(Failure::usage(format!("{word:?} cannot be part of a rule"), ""));
         }
-        text += &format!(" '{word}'");
+        let plain = |c: char| c.is_alphanumeric() || "-_./:=,".contains(c);
+        match !word.is_empty() && word.chars().all(plain) {
+            true => text += &format!(" {word}"),
+            false => text += &format!(" '{word}'"),
+        }
     }
     typed.ask(Request::Amend { text })?;
     Ok(())

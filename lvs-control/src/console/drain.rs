@@ -130,7 +130,13 @@ fn parse(
             vec!["-d", "-t", virt, "-r", server]
         }
         [first, ..] if first.starts_with('-') => [&["-d"], &plain[..]].concat(),
-        _ => return Err(Failure::usage("which real server of which service?", USAGE)),
+        _ => {
+            let message = match plain.iter().find(|word| word.starts_with('-')) {
+                Some(option) => format!("{option}: unknown option"),
+                None => "which real server of which service?".to_owned(),
+            };
+            return Err(Failure::usage(message, USAGE));
+        }
     };
     match ipvsadm::parse(&line, typed.console.names)? {
         Action::Change(Command::DeleteDestination(key, server)) => Ok((key, server, deadline)),

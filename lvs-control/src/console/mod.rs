@@ -242,7 +242,10 @@ impl Typed<'_, '_> {
         {
             return (command.run)(self, rest);
         }
-        self.ipvsadm(words)
+        self.ipvsadm(words).map_err(|failure| match words.first() {
+            Some(word) if !word.starts_with('-') => Failure { hint: meant(word), ..failure },
+            _ => failure,
+        })
     }
 
     /// A command line of ipvsadm's.
@@ -316,6 +319,32 @@ impl Typed<'_, '_> {
         }
         text
     }
+}
+
+/// What was probably meant by a word that is no command.
+fn meant(word: &str) -> String {
+    let names = || COMMANDS.iter().map(|command| command.name);
+    match names().min_by_key(|name| distance(word, name)) {
+        Some(name) if distance(word, name) <= 2 => format!("did you mean {name}?"),
+        _ => {
+            let names: Vec<&str> = names().collect();
+            format!("its words are {}; commands of ipvsadm begin with a dash", names.join(", "))
+        }
+    }
+}
+
+/// How many letters must be put in, left out or changed to make one word of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.chars().enumerate() {
+            let changed = corner + usize::from(from != to);
+            corner = row[j + 1];
+            row[j + 1] = changed.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row.pop().unwrap_or_default()
 }
 
 /// An answer that the request does not have.

@@ -25,6 +25,9 @@ pub(super) fn explain(typed: &mut Typed<'_, '_>, words: &[&str]) -> Result<(), F
                 let name = name.ok_or_else(|| Failure::usage("--in: which interface?", USAGE))?;
                 interface = Some((*name).to_owned());
             }
+            _ if word.starts_with('-') => {
+                return Err(Failure::usage(format!("{word}: unknown option"), USAGE));
+            }
             _ => plain.push(word),
         }
     }

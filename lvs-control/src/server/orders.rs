@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::data;
 use crate::desk::Order;
-use crate::protocol::{CHANGES_MAX, Envelope, Refusal, Request, VERSION};
+use crate::protocol::{Envelope, Refusal, Request, VERSION};
 
 /// A line of JSON as a request.
 pub(super) fn understand(line: &[u8]) -> Result<Request, Refusal> {
@@ -58,10 +58,6 @@ fn order(request: Request) -> Result<Order, Refusal> {
     let wrong = |error: data::DataError| Refusal::new(error.to_string());
     Ok(match request {
         Request::About => Order::About,
-        Request::Change { changes } if changes.len() > CHANGES_MAX => {
-            let message = format!("at most {CHANGES_MAX} changes go in one request");
-            return Err(Refusal::new(message));
-        }
         Request::Change { changes } => {
             let commands = changes.iter().map(Command::try_from);
             Order::Change(commands.collect::<Result<_, _>>().map_err(wrong)?)

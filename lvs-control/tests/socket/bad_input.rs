@@ -74,6 +74,10 @@ fn malformed_requests_are_refused_with_a_text_and_the_connection_ends() {
         assert!(line.starts_with("{\"refused\":{\"status\":255"), "{request:?}: {line}");
         assert!(line.replace("\\\"", "\"").contains(wanted), "{request:?}: {line}");
     }
+    let many = vec!["\"clear\""; 1025].join(",");
+    let request =
+        format!("{{\"version\":1,\"request\":{{\"change\":{{\"changes\":[{many}]}}}}}}\n");
+    assert!(exchange(&running, request.as_bytes()).contains("at most 1024 changes"));
     // Braces that never close are not followed for ever.
     let deep = format!("{}\n", "[".repeat(1 << 20));
     assert!(exchange(&running, deep.as_bytes()).contains("the request is wrong"));

@@ -148,6 +148,7 @@ fn switches_and_marks_are_set_as_they_are_typed_elsewhere() {
     assert_eq!(state(&running), wanted, "and a mark rule is there once");
     let (_, text, _) = running.lvsadm("sysctl net.ipv4.vs.expire_nodest_conn", "");
     assert_eq!(text, "net.ipv4.vs.expire_nodest_conn = 1\n");
+    assert_eq!(running.lvsadm("sysctl expire_nodest_conn", "").1, text);
     for (line, status, wanted) in [
         ("sysctl -w net.ipv4.vs.nonsense=1", 2, "net.ipv4.vs.nonsense"),
         ("sysctl net.ipv4.vs.nonsense", 2, "is no switch of the director"),
@@ -162,6 +163,10 @@ fn switches_and_marks_are_set_as_they_are_typed_elsewhere() {
         ("apply --force x", 2, "--force: unknown option"),
         ("completions tcsh", 2, "no completions for tcsh"),
         ("tea", 255, "Try `ipvsadm -h'"),
+        ("connecton tcp", 255, "did you mean connection?"),
+        ("list", 255, "its words are apply, "),
+        ("explain tcp 1.2.3.4:5 10.0.0.1:80 --flag S", 2, "--flag: unknown option"),
+        ("drain 10.0.0.1:80 10.1.0.2 --dead 5", 2, "--dead: unknown option"),
     ] {
         let (got, _, errors) = running.lvsadm(line, "");
         assert_eq!(got, status, "{line}: {errors}");
