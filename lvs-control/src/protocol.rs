@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 use crate::data::{
-    About, Change, Connection, Daemon, DaemonSpec, Details, Dropped, Flow, Forecast, PacketStep,
-    Plan, Role, Service, ServiceName, Settings, Totals, Traced,
+    About, Change, Connection, Daemon, DaemonSpec, Details, Dropped, EngineRead, Flow, Forecast,
+    PacketStep, Plan, Role, Service, ServiceName, Settings, Totals, Traced,
 };
 use crate::desk::TraceFilter;
 
@@ -74,6 +74,9 @@ pub enum Request {
         flow: Flow,
         /// The bits of its TCP flags, as in the header; absent for the first packet of a connection.
         tcp_flags: Option<u8>,
+        /// What a persistence engine would read in it; absent for nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        read: Option<EngineRead>,
         /// The interface it comes in by; absent for the first there is.
         interface: Option<String>,
     },

@@ -108,6 +108,7 @@ const fn option(long: &'static str, value: Option<&'static str>, help: &'static 
 const APPLY: &[OwnOption] = &[option("--dry-run", None, "only tell what would be changed")];
 const EXPLAIN: &[OwnOption] = &[
     option("--flags", Some("LETTERS"), "the flags of the TCP segment: letters of F, S, R, P, A, U"),
+    option("--call-id", Some("ID"), "the Call-ID of the SIP message that a UDP packet carries"),
     option("--in", Some("INTERFACE"), "where the packet comes in"),
 ];
 const TRACE: &[OwnOption] = &[
@@ -128,7 +129,7 @@ pub const COMMANDS: &[OwnCommand] = &[
     OwnCommand { name: "ip6tables", usage: "-t mangle -A|-I|-D PREROUTING … -j MARK --set-mark N, -F, -L or -S", help: "the same for IPv6", words: MARK_COMMANDS, options: &[], run: apply::ip6tables },
     OwnCommand { name: "sysctl", usage: "[net.ipv4.vs.NAME=VALUE …]", help: "set switches, or list them", words: &[], options: &[], run: apply::sysctl },
     OwnCommand { name: "about", usage: "", help: "say which director answers", words: &[], options: &[], run: list::about },
-    OwnCommand { name: "explain", usage: "tcp|udp|sctp CLIENT:PORT VIP:PORT [--flags LETTERS] [--in INTERFACE]", help: "tell where a packet would go now, and why; nothing changes", words: PROTOCOLS, options: EXPLAIN, run: why::explain },
+    OwnCommand { name: "explain", usage: "tcp|udp|sctp CLIENT:PORT VIP:PORT [--flags LETTERS] [--call-id ID] [--in INTERFACE]", help: "tell where a packet would go now, and why; nothing changes", words: PROTOCOLS, options: EXPLAIN, run: why::explain },
     OwnCommand { name: "trace", usage: "[tcp|udp|sctp] [--client ADDR[:PORT]] [--vip ADDR[:PORT]] [--server ADDR[:PORT]] [--drops] [-c N]", help: "show what is decided about packets as they come", words: PROTOCOLS, options: TRACE, run: trace::trace },
     #[cfg(feature = "top")]
     OwnCommand { name: "top", usage: "", help: "show services and real servers at work, with rates, history and drops, on the whole terminal", words: &[], options: &[], run: top::top },

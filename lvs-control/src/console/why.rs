@@ -2,23 +2,33 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use lvs_core::engine::{Engine, EngineData};
 use lvs_core::flow::Protocol;
 
 use super::steps::{self, span};
 use super::{Failure, Typed, json, unexpected};
-use crate::data::{Details, Dropped, Flow};
+use crate::data::{Details, Dropped, EngineRead, Flow};
 use crate::protocol::{Reply, Request};
 
 /// `lvsadm explain tcp CLIENT:PORT VIP:PORT`.
 pub(super) fn explain(typed: &mut Typed<'_, '_>, words: &[&str]) -> Result<(), Failure> {
-    const USAGE: &str = "lvsadm explain tcp 192.0.2.7:40000 192.0.2.80:80 [--flags A] [--in eth0]";
-    let (mut plain, mut flags, mut interface) = (Vec::new(), None, None);
+    const USAGE: &str =
+        "lvsadm explain tcp 192.0.2.7:40000 192.0.2.80:80 [--flags A] [--call-id ID] [--in eth0]";
+    let (mut plain, mut flags, mut call_id, mut interface) = (Vec::new(), None, None, None);
     let mut words = words.iter();
     while let Some(&word) = words.next() {
         match word {
             "--flags" => {
                 let letters = words.next().copied().unwrap_or_default();
                 flags = Some(tcp_flags(letters)?);
+            }
+            "--call-id" => {
+                let id = words.next().copied().unwrap_or_default();
+                let read = EngineData::of_text(Engine::Sip, id);
+                let read = read.ok_or_else(|| {
+                    Failure::usage("--call-id: 1 to 255 characters of ISO 8859-1", USAGE)
+                })?;
+                call_id = Some(EngineRead::from(&read));
             }
             "--in" => {
                 let name = words.next();
@@ -35,7 +45,10 @@ pub(super) fn explain(typed: &mut Typed<'_, '_>, words: &[&str]) -> Result<(), F
     if flags.is_some() && flow.protocol != Protocol::TCP {
         return Err(Failure::usage("--flags: only TCP has flags", USAGE));
     }
-    let request = Request::Explain { flow, tcp_flags: flags, interface };
+    if call_id.is_some() && flow.protocol != Protocol::UDP {
+        return Err(Failure::usage("--call-id: only UDP is read for it", USAGE));
+    }
+    let request = Request::Explain { flow, tcp_flags: flags, read: call_id, interface };
     let steps = match typed.ask(request)? {
         Some(Reply::Explanation(steps)) => steps,
         other => return Err(unexpected(other.as_ref())),

@@ -18,6 +18,8 @@ use lvs_admin::listing::Rates;
 use lvs_admin::rules::{Amendment, Rules};
 use lvs_core::command::{Command, ServiceKey};
 use lvs_core::director::Director;
+use lvs_core::engine::EngineData;
+use lvs_core::explain::Question;
 use lvs_core::flow::{Endpoint, FlowKey};
 use lvs_core::ids::PortId;
 use lvs_core::io::Frame;
@@ -119,6 +121,8 @@ pub enum Order {
         flow: FlowKey,
         /// What it says.
         signal: Signal,
+        /// What a persistence engine would read in it.
+        data: Option<Box<EngineData>>,
         /// Where it comes in.
         interface: Option<String>,
     },
@@ -402,8 +406,9 @@ fn begin(now: Instant, job: Job, program: &mut dyn Program) -> Option<Task> {
             let rates = program.total_rates().into();
             Ok(Some(Reply::Totals(Box::new(Totals::of(program.director(), rates)))))
         }
-        Order::Explain { flow, signal, interface } => {
-            questions::explain(now, program, (flow, signal), interface.as_deref()).map(Some)
+        Order::Explain { flow, signal, data, interface } => {
+            let question = Question { port: PortId(0), flow, signal, data: data.map(|read| *read) };
+            questions::explain(now, program, question, interface.as_deref()).map(Some)
         }
         // The desk itself answers.
         Order::Trace { .. } => Ok(None),

@@ -3,7 +3,6 @@
 use lvs_core::explain::Question;
 use lvs_core::flow::FlowKey;
 use lvs_core::ids::PortId;
-use lvs_core::state::Signal;
 use lvs_core::time::Instant;
 
 use super::Program;
@@ -14,15 +13,13 @@ use crate::protocol::{Refusal, Reply};
 pub(super) fn explain(
     now: Instant,
     program: &mut dyn Program,
-    (flow, signal): (FlowKey, Signal),
+    mut question: Question,
     interface: Option<&str>,
 ) -> Result<Reply, Refusal> {
-    let port = match interface {
-        None => PortId(0),
-        Some(name) => port_named(program, name)?,
-    };
+    if let Some(name) = interface {
+        question.port = port_named(program, name)?;
+    }
     let mut events = Vec::new();
-    let question = Question { port, flow, signal, data: None };
     program.director().explain_flow(now, &question, &mut |_, event| events.push(event));
     let names = names(program);
     let director = program.director();

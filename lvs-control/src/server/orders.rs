@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use lvs_admin::names::Services;
 use lvs_admin::rules::{Amendment, RuleErrors, Rules, Supported};
 use lvs_core::command::Command;
+use lvs_core::engine::EngineData;
 use lvs_core::flow::{Endpoint, FlowKey, Protocol};
 use lvs_core::state::Signal;
 use lvs_core::wire::tcp::TcpFlags;
@@ -68,7 +69,7 @@ fn order(request: Request) -> Result<Order, Refusal> {
         Request::Connections => Order::Connections,
         Request::Settings => Order::Settings,
         Request::Totals => Order::Totals,
-        Request::Explain { flow, tcp_flags, interface } => {
+        Request::Explain { flow, tcp_flags, read, interface } => {
             let signal = match (flow.protocol, tcp_flags) {
                 (Protocol::TCP, Some(bits)) => Some(Signal::Tcp(TcpFlags(bits))),
                 (protocol, _) => Signal::opening(protocol),
@@ -76,7 +77,9 @@ fn order(request: Request) -> Result<Order, Refusal> {
             let signal = signal.ok_or_else(|| {
                 Refusal::new(format!("{} has no connections: tcp, udp, sctp", flow.protocol))
             })?;
-            Order::Explain { flow: key(&flow)?, signal, interface }
+            let data = read.as_ref().map(EngineData::try_from).transpose().map_err(wrong)?;
+            let data = data.map(Box::new);
+            Order::Explain { flow: key(&flow)?, signal, data, interface }
         }
         Request::Trace { filter, packets } => Order::Trace { filter, packets },
         Request::Drops => Order::Drops,

@@ -64,6 +64,29 @@ fn explain_tells_where_a_packet_would_go_and_leaves_no_trace() {
 }
 
 #[test]
+fn explain_asks_a_persistence_engine_by_the_call_id_that_is_given() {
+    let running = running();
+    for line in ["-A -u 10.0.0.1:5060 -s rr -p 60 --pe sip", "-a -u 10.0.0.1:5060 -r 10.1.0.2 -m"] {
+        typed(&running, line);
+    }
+    let without = typed(&running, "explain udp 192.0.2.7:5060 10.0.0.1:5060");
+    assert!(without.contains("no-engine-data"), "{without}");
+    let with = typed(&running, "explain udp 192.0.2.7:5060 10.0.0.1:5060 --call-id 7f3a@h");
+    assert!(with.contains("10.1.0.2:5060") && !with.contains("no-engine-data"), "{with}");
+    let listed = typed(&running, "-L -n --json");
+    assert!(listed.contains(r#""engine":"sip""#), "{listed}");
+    let saved = typed(&running, "-S -n");
+    assert!(saved.contains("-A -u 10.0.0.1:5060 -s rr -p 60 --pe sip\n"), "{saved}");
+    for (option, wanted) in
+        [("--call-id", "1 to 255 characters"), ("--flags S --call-id a", "flags")]
+    {
+        let line = format!("explain udp 192.0.2.7:5060 10.0.0.1:5060 {option}");
+        let (status, _, errors) = running.lvsadm(&line, "");
+        assert!(status == 2 && errors.contains(wanted), "{line}: {errors}");
+    }
+}
+
+#[test]
 fn drops_are_listed_with_the_last_of_each() {
     let running = running();
     insta::assert_snapshot!("drops", typed(&running, "drops"));
@@ -110,6 +133,7 @@ fn what_cannot_be_asked_is_refused_with_what_to_type() {
         ("explain tcp 192.0.2.7:1 10.0.0.1:80 --in eth7", 255, "no interface eth7; it has eth0"),
         ("explain tcp 192.0.2.7:1 10.0.0.1:80 --flags X", 2, "are no flags of TCP"),
         ("explain udp 192.0.2.7:1 10.0.0.1:80 --flags A", 2, "only TCP has flags"),
+        ("explain tcp 192.0.2.7:1 10.0.0.1:80 --call-id a", 2, "only UDP is read for it"),
         ("trace icmp", 2, "icmp: unknown filter"),
         ("trace -c none", 2, "is no number of packets"),
         ("trace --vip", 2, "--vip: missing argument"),

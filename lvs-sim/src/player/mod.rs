@@ -130,8 +130,9 @@ pub fn play_with(
     Ok(player.record)
 }
 
-/// A connection or template: client, virtual address, whether it is a template, and its protocol.
-pub(crate) type EntryName = (Endpoint, Endpoint, bool, Protocol);
+/// A connection or template: client, virtual address, whether it is a template, its protocol, and a hash of
+/// what a persistence engine read.
+pub(crate) type EntryName = (Endpoint, Endpoint, bool, Protocol, Option<u64>);
 
 /// The entries around an event, or at a second between two events.
 #[derive(Clone, PartialEq, Eq, Debug)]

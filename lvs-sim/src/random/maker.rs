@@ -2,6 +2,7 @@
 
 use lvs_core::listing::ConnectionEntry;
 
+use super::calls::Calls;
 use super::command::{change, switch, timeouts, zero};
 use super::dice::Dice;
 use super::steady::entries_if_steady;
@@ -24,7 +25,10 @@ pub(super) fn make(seed: u64) -> RandomScenario {
     let scenario = RandomScenario { seed, lines: Vec::new() };
     let dice = Dice::new(seed);
     let (sync, services, entries) = (Synchronisation::new(seed), Vec::new(), Vec::new());
-    let mut maker = Maker { dice, sync, scenario, at: 0, services, entries };
+    // With synchronisation or with calls.
+    let calls = Calls::new(seed);
+    let calls = if sync.master || sync.backup { calls.none() } else { calls };
+    let mut maker = Maker { dice, sync, calls, scenario, at: 0, services, entries };
     maker.set_up();
     maker.at = 3;
     for _ in 0..maker.dice.below(24) + 10 {
@@ -32,6 +36,9 @@ pub(super) fn make(seed: u64) -> RandomScenario {
     }
     for what in ["stats", "conns", "persist", "proc"] {
         maker.push(3, format!("dump {what}"));
+    }
+    if maker.calls.there {
+        maker.push(3, "dump engines".to_owned());
     }
     if maker.sync.master {
         maker.push(UNSENT_MAX, "dump sync".to_owned());
@@ -43,6 +50,7 @@ pub(super) fn make(seed: u64) -> RandomScenario {
 struct Maker {
     dice: Dice,
     sync: Synchronisation,
+    calls: Calls,
     scenario: RandomScenario,
     /// The time of the last line.
     at: u32,
@@ -85,6 +93,11 @@ impl Maker {
             if kinds.iter().all(|other| other.option != kind.option) {
                 kinds.push(kind);
             }
+        }
+        let called = self.calls.kinds();
+        if !called.is_empty() {
+            self.push(0, "@engine sip".to_owned());
+            kinds.extend(called);
         }
         let setup = kinds.iter().flat_map(|kind| kind.setup.iter().map(|&line| line.to_owned()));
         self.push_all(setup.collect::<Vec<_>>());
@@ -135,6 +148,9 @@ impl Maker {
             // A thread of the kernel reads it.
             self.push(2, message);
             self.at += 1;
+        }
+        if let Some(message) = self.calls.message(&self.services) {
+            self.push(1, message);
         }
         for _ in 0..ATTEMPTS {
             let Some((pause, lines)) = self.propose() else { continue };

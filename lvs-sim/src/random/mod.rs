@@ -8,6 +8,7 @@
 //! No event stands where the kernel's own answer varies: [`is_steady`] plays the scenario and looks, and
 //! an event that would stand there comes as soon after it as is steady.
 
+mod calls;
 mod command;
 mod dice;
 mod maker;

@@ -3,6 +3,7 @@
 use lvs_core::flow::Protocol;
 use lvs_core::listing::ConnectionEntry;
 
+use super::calls::message;
 use super::dice::Dice;
 use super::world::{Service, client, written};
 
@@ -30,7 +31,11 @@ pub(super) fn of_client(dice: &mut Dice, service: &Service) -> String {
         return fragments(dice, "", protocol, &ends);
     }
     let options = if dice.one_in(4) { options(dice, service.kind.v6, protocol) } else { "" };
-    format!("{protocol} {ends} {}{options}", content(dice, protocol))
+    let content = match service.kind.called {
+        true => message(dice),
+        false => content(dice, protocol),
+    };
+    format!("{protocol} {ends} {content}{options}")
 }
 
 /// A packet of the connection's server: as direct routing and tunnels have it, from the virtual address,

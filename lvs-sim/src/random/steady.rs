@@ -5,6 +5,7 @@
 //! stands in such a time proves nothing.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration as Span;
 
 use lvs_core::addr::Family;
@@ -104,7 +105,7 @@ enum Effect {
 
 fn effect(action: &Action) -> Effect {
     match action {
-        Action::Dump(Dump::Conns) => Effect::Lists,
+        Action::Dump(Dump::Conns | Dump::Engines) => Effect::Lists,
         Action::Dump(Dump::Stats | Dump::Proc | Dump::Rates) => Effect::Reads,
         Action::Ipvsadm(words) => match words.get(1).map(String::as_str) {
             Some("-Z") => Effect::Reads,
@@ -186,7 +187,7 @@ impl Timers {
 
     fn over(&mut self, name: EntryName, life: Life) {
         let window = life.window();
-        let (client, _, template, _) = name;
+        let (client, _, template, ..) = name;
         let family = Family::of(client.addr);
         self.undecided |= self.past.iter().any(|(other, past)| {
             other.2 != template && Family::of(other.0.addr) == family && past.overlaps(window)
@@ -218,7 +219,12 @@ impl Timers {
 }
 
 fn name(entry: &ConnectionEntry) -> EntryName {
-    (entry.client, entry.virt, entry.template, entry.protocol)
+    let read = entry.engine.as_deref().map(|read| {
+        let mut hasher = DefaultHasher::new();
+        read.data().hash(&mut hasher);
+        hasher.finish()
+    });
+    (entry.client, entry.virt, entry.template, entry.protocol, read)
 }
 
 /// How late a timer of that many seconds may fire (rule T1).

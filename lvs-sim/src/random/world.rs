@@ -53,6 +53,8 @@ pub(super) struct Kind {
     pub(super) towards: &'static [&'static str],
     /// Lines that the scenario begins with: marks, more local addresses.
     pub(super) setup: &'static [&'static str],
+    /// Whether it has a persistence engine most of the time.
+    pub(super) called: bool,
 }
 
 const fn kind(
@@ -60,7 +62,11 @@ const fn kind(
     protocols: &'static [&'static str],
     towards: &'static [&'static str],
 ) -> Kind {
-    Kind { option, v6: false, protocols, towards, setup: &[] }
+    Kind { option, v6: false, protocols, towards, setup: &[], called: false }
+}
+
+const fn called(option: &'static str, towards: &'static [&'static str]) -> Kind {
+    Kind { called: true, ..kind(option, UDP, towards) }
 }
 
 const TCP: &[&str] = &["tcp"];
@@ -104,6 +110,18 @@ pub(super) const KINDS: &[Kind] = &[
         v6: true,
         setup: &["mark tcp [2001:db8:1::5]:80 9", "mark udp [2001:db8:1::5] 9"],
         ..kind("-f 9 -6", &["tcp", "udp"], &["[2001:db8:1::5]:80"])
+    },
+];
+
+/// Kinds of services that SIP calls are made to.
+pub(super) const CALLED: &[Kind] = &[
+    called("-u 10.0.0.9:5060", &["10.0.0.9:5060"]),
+    called("-u 10.0.0.9:5060", &["10.0.0.9:5060"]),
+    called("-u 10.0.0.10:0", &["10.0.0.10:5060", "10.0.0.10:5061"]),
+    Kind { v6: true, ..called("-u [2001:db8:1::9]:5060", &["[2001:db8:1::9]:5060"]) },
+    Kind {
+        setup: &["mark any 10.0.0.11 11"],
+        ..called("-f 11", &["10.0.0.11:5060", "10.0.0.11:5061"])
     },
 ];
 
@@ -192,6 +210,14 @@ impl Service {
         }
     }
 
+    /// A server of the service's own address family that is not the director itself.
+    pub(super) fn own_family_server(&self, number: u32) -> Option<String> {
+        match self.reached(number) {
+            Reached::Across | Reached::Local => None,
+            _ => Some(self.server(number)),
+        }
+    }
+
     fn reached(&self, number: u32) -> Reached {
         self.reached.get(number as usize - 2).copied().unwrap_or(Reached::Direct)
     }
@@ -219,7 +245,8 @@ impl Service {
     /// A command line about the service: `-A` or `-E`.
     pub(super) fn line(&self, dice: &mut Dice, verb: &str) -> String {
         let mut text = format!("ipvsadm {verb} {} -s {}", self.kind.option, dice.word(SCHEDULERS));
-        let persistent = self.has_every_port() || dice.one_in(3);
+        let often = if self.kind.called { !dice.one_in(6) } else { dice.one_in(3) };
+        let persistent = self.has_every_port() || often;
         if persistent {
             text += dice.word(&[" -p 3", " -p 5", " -p 300", " -p"]);
             if dice.one_in(3) {
@@ -228,6 +255,9 @@ impl Service {
                     false => dice.word(&[" -M 255.255.255.0", " -M 0.0.0.0"]),
                 };
             }
+        }
+        if self.kind.called && !dice.one_in(6) {
+            text += " --pe sip";
         }
         if self.kind.protocols.contains(&"udp") && dice.one_in(if persistent { 8 } else { 3 }) {
             text += " -o";
