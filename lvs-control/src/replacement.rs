@@ -216,3 +216,42 @@ fn commit(
 fn stopping() -> Refusal {
     Refusal::new(Stopping.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use lvs_admin::names::NumericOnly;
+    use lvs_admin::rules::Supported;
+    use lvs_core::limits::Limits;
+
+    use super::*;
+    use crate::{Alone, Desk, Program};
+
+    #[test]
+    fn what_was_prepared_for_a_director_that_changed_meanwhile_is_prepared_anew() {
+        let now = Instant::ZERO;
+        let director = Director::new(Limits::small(), [1, 2]).unwrap();
+        let mut program = Alone { director, interfaces: Vec::new() };
+        let mut desk = Desk::new(|| {});
+        let asker = desk.asker();
+        let mut commits = 0;
+        let mut carry = |order: Order| {
+            if matches!(order, Order::Commit(..)) {
+                commits += 1;
+                if commits < 3 {
+                    program.director().apply(now, Command::Zero(None)).unwrap();
+                }
+            }
+            let replies = asker.ask(order).unwrap();
+            while desk.serve(now, &mut program) {}
+            Ok(replies.next_within(PATIENCE).unwrap())
+        };
+        let text = "-A -t 10.0.0.1:80\n-a -t 10.0.0.1:80 -r 10.1.0.2\n";
+        let rules = || Rules::parse("f", text, &NumericOnly, &Supported::THIS_VERSION).unwrap();
+        let plan = replace(&mut carry, rules(), false).unwrap().unwrap();
+        assert_eq!((plan.steps.len(), plan.applied), (2, true));
+        let again = replace(&mut carry, rules(), true).unwrap().unwrap();
+        assert_eq!((again.steps.len(), again.applied), (0, false));
+        assert_eq!(commits, 3);
+        assert_eq!(program.director.services(now)[0].destinations.len(), 1);
+    }
+}

@@ -28,6 +28,7 @@ mod hear;
 mod inspect;
 mod mss;
 mod nat;
+mod together;
 mod tunnels;
 
 const DIRECTOR: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
