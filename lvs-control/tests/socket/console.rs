@@ -256,7 +256,7 @@ fn bash_completes_commands_and_the_options_of_each() {
     for (line, wanted) in [
         ("lvsadm ex", &["explain"][..]),
         ("lvsadm --add-se", &["--add-service", "--add-server"]),
-        ("lvsadm explain --", &["--flags", "--in", "--socket", "--json"]),
+        ("lvsadm explain --", &["--flags", "--call-id", "--in", "--socket", "--json"]),
         ("lvsadm explain tcp 192.0.2.7:1 --f", &["--flags"]),
         ("lvsadm trace --", &["--client", "--vip", "--server", "--drops", "--socket", "--json"]),
         ("lvsadm trace u", &["udp"]),
