@@ -401,7 +401,7 @@ fn retries(told: Option<Told>, tick: u32, timeout: u32, tunables: &Tunables) -> 
     again.then_some(told.retries + 1)
 }
 
-/// Whether something is announced at its so-manieth packet.
+/// Whether something is announced at the packet that makes them this many.
 fn is_in_turn(packets: u32, template: bool, tunables: &Tunables) -> bool {
     let Tunables { sync_threshold: threshold, sync_period: period, .. } = *tunables;
     match period {

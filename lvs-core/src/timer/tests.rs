@@ -48,7 +48,7 @@ enum Op {
     /// Files an entry so many ms after the time of the step.
     File(u32, i64),
     Cancel(u32),
-    /// Lets time pass and takes out all that is due; every so manieth entry is filed again, so many ms
+    /// Lets time pass and takes out all that is due; one entry in so many is filed again, so many ms
     /// after its deadline.
     Drain {
         pass: u64,

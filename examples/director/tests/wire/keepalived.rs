@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use lvs_testnet::{Host, Net, Process};
 
@@ -17,8 +18,12 @@ fn program() -> Option<PathBuf> {
 
 /// keepalived on a host. It moves the virtual address by VRRP, as the README has it, only faster.
 fn start(program: &Path, net: &Net, host: &Host, priority: u8) -> Process {
+    // Each with files of its own: what a killed one leaves keeps another from starting until somebody has
+    // waited for its child.
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let file = |end: &str| {
-        let name = format!("keepalived-{}-{}.{end}", host.name(), std::process::id());
+        let name = format!("keepalived-{}-{number}.{end}", std::process::id());
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
     };
     let text = format!(
