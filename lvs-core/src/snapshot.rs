@@ -221,6 +221,9 @@ pub struct ServerRecord {
     pub server: ServerKey,
     /// Whether it is full: between its thresholds that depends on the past (rule S14).
     pub overloaded: bool,
+    /// The upper threshold that it was full by. A deleted server that is added again stays full unless the
+    /// threshold was raised.
+    pub upper_threshold: u32,
     /// The last weight that was not 0 (rule S11).
     pub last_weight: u32,
     /// What went to it.

@@ -108,6 +108,7 @@ impl Director {
         ServerRecord {
             server: self.server_key(index),
             overloaded: destination.overloaded(),
+            upper_threshold: destination.spec.upper_threshold,
             last_weight: destination.last_weight(),
             counters: self.dests.counters_if_added_again(index),
         }

@@ -210,7 +210,11 @@ impl Director {
             return Imported::Unknown;
         };
         self.dests.front_mut(index).counters = given.counters;
-        let weight_changed = self.dests.at_mut(index).recall(given.overloaded, given.last_weight);
+        let destination = self.dests.at_mut(index);
+        if !destination.is_listed() {
+            destination.spec.upper_threshold = given.upper_threshold;
+        }
+        let weight_changed = destination.recall(given.overloaded, given.last_weight);
         let service = self.dests.front(index).service();
         if weight_changed
             && let Some(service) = service

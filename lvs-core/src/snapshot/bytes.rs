@@ -81,6 +81,7 @@ impl Record {
                 out.u8(SERVER);
                 out.server(&server.server);
                 out.u8(server.overloaded.into());
+                out.u32(server.upper_threshold);
                 out.u32(server.last_weight);
                 out.counters(&server.counters);
             }
@@ -128,6 +129,7 @@ impl Record {
             SERVER => Record::Server(ServerRecord {
                 server: input.server()?,
                 overloaded: input.bool()?,
+                upper_threshold: input.u32(),
                 last_weight: input.u32(),
                 counters: input.counters(),
             }),

@@ -441,6 +441,7 @@ fn any_record() -> impl Strategy<Value = (Record, u64)> {
                 _ => Record::Server(ServerRecord {
                     server,
                     overloaded: bits[0],
+                    upper_threshold: n,
                     last_weight: n,
                     counters: Counters::default(),
                 }),
